@@ -1,0 +1,58 @@
+"""What the notifications service says and is asked: messages to people and what became of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from libs.contracts.actions import ActionRequest, ActionResult
+from libs.contracts.envelope import Event
+from libs.contracts.marks import Personal
+
+
+class MessageStatus(StrEnum):
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    DEFERRED = "deferred"
+    BOUNCED = "bounced"
+    DROPPED = "dropped"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class EmailAccepted(Event, type="vantage.notifications.email-accepted.v1", subject="message/{message_id}"):
+    """The provider took an e-mail for delivery."""
+
+    message_id: UUID
+    patient_id: UUID | None = None
+    effect_key: UUID
+    provider: str
+    provider_message_id: str
+    email_subject: Personal[str]
+
+
+class EmailStatusChanged(
+    Event, type="vantage.notifications.email-status-changed.v1", subject="message/{message_id}"
+):
+    """What the provider reported about an e-mail. ``at`` is the provider's time, UTC."""
+
+    message_id: UUID
+    patient_id: UUID | None = None
+    status: MessageStatus
+    at: AwareDatetime
+    reason_code: str | None = None
+
+
+class PerformAction(ActionRequest, type="vantage.notifications.perform-action.v1", subject="effect/{effect_key}"):
+    """Asks the notifications service for one of its actions (``send_email``)."""
+
+
+class ActionFinished(ActionResult, type="vantage.notifications.action-finished.v1", subject="effect/{effect_key}"):
+    """What became of an action of the notifications service."""

@@ -1,0 +1,66 @@
+"""What the patients service says and is asked: people, and changes to their record."""
+
+from __future__ import annotations
+
+from datetime import date
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from libs.contracts.actions import ActionRequest, ActionResult
+from libs.contracts.envelope import Event
+from libs.contracts.marks import Personal
+
+
+class PatientDetails(BaseModel):
+    """The person as of the event. E-mail is lower-cased, phone is E.164."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    given_name: str
+    family_name: str
+    email: str | None = None
+    phone: str | None = None
+    birth_date: date | None = None
+
+
+class PatientRegistered(Event, type="vantage.patients.patient-registered.v1", subject="patient/{patient_id}"):
+    """A practice knows a new patient."""
+
+    patient_id: UUID
+    version: int
+    details: Personal[PatientDetails]
+
+
+class PatientUpdated(Event, type="vantage.patients.patient-updated.v1", subject="patient/{patient_id}"):
+    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change."""
+
+    patient_id: UUID
+    version: int
+    changed: list[str]
+    details: Personal[PatientDetails]
+
+
+class PatientRecordViewed(
+    Event, type="vantage.patients.patient-record-viewed.v1", subject="patient/{patient_id}"
+):
+    """Somebody read a patient's record. ``view`` names the operation."""
+
+    patient_id: UUID
+    view: str
+
+
+class PatientsListed(Event, type="vantage.patients.patients-listed.v1", subject="patients/list"):
+    """Somebody read a page of patients. ``patient_ids`` holds those shown, at most 100."""
+
+    patient_ids: list[UUID]
+
+
+class PerformAction(ActionRequest, type="vantage.patients.perform-action.v1", subject="effect/{effect_key}"):
+    """Asks the patients service for one of its actions (``update_patient``)."""
+
+
+class ActionFinished(ActionResult, type="vantage.patients.action-finished.v1", subject="effect/{effect_key}"):
+    """What became of an action of the patients service."""
+
+

@@ -1,0 +1,10 @@
+"""Imports every owner's module, so that ``MESSAGES`` is complete for whoever must know all types."""
+
+from __future__ import annotations
+
+from libs.contracts import notifications, patients, practices, scheduling, workflows
+from libs.contracts.envelope import MESSAGES
+
+OWNERS = (practices, patients, scheduling, workflows, notifications)
+
+__all__ = ["MESSAGES", "OWNERS"]
