@@ -1,0 +1,8 @@
+"""The HTTP door: who calls, once per idempotency key, one transaction, problem+json for every error."""
+
+from libs.common.http.app import make_app
+from libs.common.http.door import Door, DoorDep, IfMatch, WorkDep
+from libs.common.http.problems import problem
+from libs.common.paging import CursorQuery, LimitQuery, Page
+
+__all__ = ["CursorQuery", "Door", "DoorDep", "IfMatch", "LimitQuery", "Page", "WorkDep", "make_app", "problem"]

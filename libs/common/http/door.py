@@ -1,0 +1,185 @@
+"""What a route gets: the verified caller, a transaction in the caller's practice, and answers kept per idempotency key.
+
+A route body opens ``async with door.work() as tx`` and returns ``await door.answer(tx, ...)`` from inside: the commit
+happens before the first byte of the answer leaves.
+
+``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): the same key with the same request gets the same answer
+again, also after a crash; with another request 422; while the first one runs 409. Kept for a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import orjson
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+
+from libs.common.auth import Principal, Role
+from libs.common.errors import Conflict, Forbidden, Refused
+from libs.common.paging import Cursors, Page
+from libs.common.telemetry import Cause
+from libs.common.work import Tx, Work, json_text
+from libs.contracts.envelope import PLATFORM
+
+T = TypeVar("T")
+
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+_STORED = """
+SELECT fingerprint, status, headers, body FROM idempotency
+WHERE practice_id = $1 AND principal = $2 AND operation = $3 AND key = $4 AND created_at > $5::timestamptz - interval '1 day'
+"""
+_STORE = """
+INSERT INTO idempotency (practice_id, principal, operation, key, fingerprint, status, headers, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_EXPIRE = "DELETE FROM idempotency WHERE practice_id = $1 AND principal = $2 AND operation = $3 AND key = $4 AND created_at <= $5::timestamptz - interval '1 day'"
+
+
+class RoleNotAllowed(Forbidden):
+    """Your role does not allow this."""
+
+
+class IdempotencyKeyInvalid(Refused):
+    """Idempotency-Key takes 1 to 200 printable ASCII characters."""
+
+
+class IdempotencyKeyReused(Refused):
+    """This idempotency key was used for another request."""
+
+
+class RequestInFlight(Conflict):
+    """A request with this idempotency key is being answered right now."""
+
+
+class IfMatchInvalid(Refused):
+    """If-Match takes one ETag as this resource handed it out."""
+
+
+class AlreadyAnswered(Exception):  # noqa: N818 - not an error: the stored answer on its way out
+    """Carries the stored answer of an idempotency key to the client."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class Door:
+    """One authenticated request."""
+
+    def __init__(self, request: Request, principal: Principal, fingerprint: bytes) -> None:
+        self.principal = principal
+        self._request = request
+        self._work: Work = request.app.state.work
+        self._cursors: Cursors = request.app.state.cursors
+        self._fingerprint = fingerprint
+        self._key = _idempotency_key(request)
+        self._operation = f"{request.method} {request.scope['route'].path}"
+
+    def require(self, *roles: Role) -> None:
+        """Raises ``RoleNotAllowed`` unless the caller has one of the roles."""
+        if self.principal.role not in roles:
+            raise RoleNotAllowed
+
+    @property
+    def practice_id(self) -> UUID:
+        """The caller's practice. A Vantage admin has none and is refused."""
+        if self.principal.practice_id is None:
+            raise RoleNotAllowed
+        return self.principal.practice_id
+
+    @asynccontextmanager
+    async def work(self, practice_id: UUID | None = None) -> AsyncIterator[Tx]:
+        """A transaction in the caller's practice; ``practice_id`` is for Vantage admins only, who have none of their own."""
+        if practice_id is not None:
+            self.require(Role.VANTAGE_ADMIN)
+        home = practice_id or self.practice_id
+        ids = [home] if self.principal.practice_id else [home, PLATFORM]
+        async with self._work.batch(ids, self.principal) as tx:
+            tx.cause = Cause(self._request.state.correlation_id, "", self._request.state.traceparent, "")
+            if self._key is not None:
+                await self._replay(tx)
+            yield tx
+
+    async def _replay(self, tx: Tx) -> None:
+        where = (self._home, self.principal.actor, self._operation, self._key)
+        if not await tx.value(_LOCK, "|".join(str(part) for part in where)):
+            raise RequestInFlight
+        stored = await tx.row(_STORED, *where, tx.now)
+        if stored is None:
+            await tx.execute(_EXPIRE, *where, tx.now)
+            return
+        if stored["fingerprint"] != self._fingerprint:
+            raise IdempotencyKeyReused
+        raise AlreadyAnswered(Response(stored["body"], stored["status"], {**stored["headers"], "Idempotent-Replayed": "true"}))
+
+    @property
+    def _home(self) -> UUID:
+        return self.principal.practice_id or PLATFORM
+
+    async def answer(
+        self, tx: Tx, view: BaseModel | dict[str, Any] | None = None, *, status: int = 200, headers: dict[str, str] | None = None
+    ) -> Response:
+        """The answer, stored under the idempotency key in the same transaction."""
+        body = b"" if view is None else view.model_dump_json().encode() if isinstance(view, BaseModel) else orjson.dumps(view, default=str)
+        sent = {**(headers or {}), **({"content-type": "application/json"} if body else {})}
+        if self._key is not None:
+            await tx.execute(
+                _STORE, self._home, self.principal.actor, self._operation, self._key, self._fingerprint, status, json_text(sent), body
+            )
+        return Response(body, status, sent)
+
+    def position(self, cursor: str | None) -> tuple[str, ...] | None:
+        """Where a list goes on; None for its first page. Raises ``CursorInvalid``."""
+        return self._cursors.read(self.principal.practice_id, self._operation, cursor)
+
+    def page(self, items: Sequence[T], limit: int, position: Callable[[T], Sequence[object]]) -> Page[T]:
+        """A page from ``limit + 1`` fetched items."""
+        return self._cursors.page(self.principal.practice_id, self._operation, items, limit, position)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is None or request.method == "GET":
+        return None
+    if not 1 <= len(key) <= 200 or not key.isascii() or not key.isprintable():
+        raise IdempotencyKeyInvalid(pointer="/Idempotency-Key")
+    return key
+
+
+async def _open_door(request: Request) -> Door:
+    principal: Principal = await request.app.state.verifier.principal(request.headers.get("authorization"))
+    fingerprint = b""
+    if "idempotency-key" in request.headers:
+        parts = request.method, request.url.path, request.url.query
+        fingerprint = hashlib.sha256("\n".join(parts).encode() + b"\n" + await request.body()).digest()
+    return Door(request, principal, fingerprint)
+
+
+async def _work_of(request: Request) -> Work:
+    work: Work = request.app.state.work
+    return work
+
+
+def _if_match(if_match: Annotated[str | None, Header()] = None) -> int | None:
+    """The version an ``If-Match`` header asks for; None without one. Our ETags are ``"<version>"``."""
+    if if_match is None or if_match == "*":
+        return None
+    text = if_match.removeprefix('"').removesuffix('"')
+    if not text.isdecimal() or f'"{text}"' != if_match or len(text) > 18:
+        raise IfMatchInvalid(pointer="/If-Match")
+    return int(text)
+
+
+DoorDep = Annotated[Door, Depends(_open_door)]
+"""An authenticated caller, or 401 before anything else happens."""
+
+WorkDep = Annotated[Work, Depends(_work_of)]
+"""The unit of work for routes whose caller proves itself otherwise (signed webhooks)."""
+
+IfMatch = Annotated[int | None, Depends(_if_match)]
+"""The version the client saw; raise ``VersionMismatch`` when the row has another."""

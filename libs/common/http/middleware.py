@@ -1,0 +1,118 @@
+"""What surrounds every request: size limit, correlation id, server span, metrics, and a clean 500.
+
+Span and log name the route template, never the path, which may hold ids, nor the query, which may hold names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from opentelemetry.trace import SpanKind, Status, StatusCode, use_span
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common import metrics
+from libs.common.clock import monotonic
+from libs.common.errors import Unavailable
+from libs.common.http.problems import internal_error, on_trouble, problem
+from libs.common.ids import new_id
+from libs.common.logging import get_logger
+from libs.common.messaging.batches import is_outage
+from libs.common.telemetry import context_of, failed, tracer, traceparent_of
+
+log = get_logger()
+
+MAX_BODY_BYTES = 1_048_576
+_CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+class DatabaseUnavailable(Unavailable):
+    """The service cannot reach its database right now."""
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Surroundings:
+    """Outermost ASGI layer of every service."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        correlation = headers.get("x-correlation-id", "")
+        if not _CORRELATION.match(correlation):
+            correlation = str(new_id())
+        scope.setdefault("state", {})["correlation_id"] = correlation
+        started = monotonic()
+        span = tracer.start_span(
+            f"{scope['method']}",
+            context=context_of(headers.get("traceparent", ""), headers.get("tracestate", "")),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": scope["method"], "vantage.correlation_id": correlation},
+        )
+        answer = _Answer(send, correlation)
+        with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            scope["state"]["traceparent"] = traceparent_of(span)
+            try:
+                await self._app(scope, _limited(receive, headers), answer)
+            except _TooLarge:
+                await problem(413, "http_413", "The request body is too large.")(scope, receive, answer)
+            except Exception as error:
+                failed(span, error)
+                if answer.started:
+                    raise
+                if is_outage(error):
+                    await (await on_trouble(None, DatabaseUnavailable()))(scope, receive, answer)  # type: ignore[arg-type]
+                else:
+                    log.error("request.failed", method=scope["method"], exc_info=error)
+                    await internal_error()(scope, receive, answer)
+            route = getattr(scope.get("route"), "path", "unmatched")
+            span.update_name(f"{scope['method']} {route}")
+            span.set_attribute("http.route", route)
+            span.set_attribute("http.response.status_code", answer.status)
+            if answer.status >= 500:
+                span.set_status(Status(StatusCode.ERROR))
+        metrics.HTTP_REQUESTS.labels(scope["method"], route, str(answer.status)).inc()
+        metrics.HTTP_SECONDS.labels(route).observe(monotonic() - started)
+
+
+class _Answer:
+    """Passes the answer on, remembers its status, adds the correlation id."""
+
+    def __init__(self, send: Send, correlation: str) -> None:
+        self._send = send
+        self._correlation = correlation.encode()
+        self.started = False
+        self.status = 500
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", []), (b"x-correlation-id", self._correlation)]
+        await self._send(message)
+
+
+def _limited(receive: Receive, headers: dict[str, str]) -> Receive:
+    """The body, up to the limit; the declared length is checked first, the real one while reading."""
+    declared = headers.get("content-length", "0")
+    seen = 0
+
+    async def limited() -> Any:
+        nonlocal seen
+        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+            raise _TooLarge
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MAX_BODY_BYTES:
+            raise _TooLarge
+        return message
+
+    return limited

@@ -1,0 +1,131 @@
+"""Migrations: one Alembic history per service, run by its owner role before the code, never at start-up.
+
+The helpers below write the tables every service has and put row security on tenant tables; a migration of a service
+calls them, so that a table without a declared tenancy is noticed by the catalogue test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command, op
+from alembic.config import Config
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "services"
+
+_STANDARD_TABLES = """
+CREATE TABLE outbox (
+  seq             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  id              uuid NOT NULL UNIQUE,
+  topic           text NOT NULL,
+  key             text NOT NULL,
+  practice_id     uuid NOT NULL,
+  type            text NOT NULL,
+  source          text NOT NULL,
+  subject         text NOT NULL,
+  time            timestamptz NOT NULL,
+  specversion     text NOT NULL DEFAULT '1.0',
+  datacontenttype text NOT NULL DEFAULT 'application/json',
+  dataschema      text NOT NULL DEFAULT '',
+  actor           text NOT NULL DEFAULT '',
+  correlation_id  text NOT NULL DEFAULT '',
+  causation_id    text NOT NULL DEFAULT '',
+  traceparent     text NOT NULL DEFAULT '',
+  tracestate      text NOT NULL DEFAULT '',
+  payload         json NOT NULL CHECK (octet_length(payload::text) <= 900000)
+);
+CREATE TABLE inbox (
+  event_id    uuid PRIMARY KEY,
+  received_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE parked_subject (
+  practice_id uuid NOT NULL,
+  subject     text NOT NULL,
+  since       timestamptz NOT NULL DEFAULT now(),
+  attempts    integer NOT NULL DEFAULT 0,
+  retry_at    timestamptz,
+  PRIMARY KEY (practice_id, subject)
+);
+CREATE INDEX parked_subject_due ON parked_subject (retry_at) WHERE retry_at IS NOT NULL;
+CREATE TABLE parked (
+  practice_id uuid NOT NULL,
+  seq         bigint GENERATED ALWAYS AS IDENTITY,
+  id          uuid NOT NULL,
+  topic       text NOT NULL,
+  partition   integer NOT NULL,
+  "offset"    bigint NOT NULL,
+  event_id    uuid,
+  type        text NOT NULL DEFAULT '',
+  subject     text NOT NULL,
+  headers     jsonb NOT NULL,
+  value       bytea NOT NULL,
+  code        text NOT NULL,
+  attempts    integer NOT NULL DEFAULT 1,
+  parked_at   timestamptz NOT NULL DEFAULT now(),
+  state       text NOT NULL DEFAULT 'parked' CHECK (state IN ('parked', 'redriven', 'discarded')),
+  resolved_at timestamptz,
+  note        text,
+  PRIMARY KEY (practice_id, id)
+);
+CREATE UNIQUE INDEX parked_position ON parked (practice_id, topic, partition, "offset");
+CREATE UNIQUE INDEX parked_event ON parked (practice_id, event_id) WHERE event_id IS NOT NULL;
+CREATE INDEX parked_waiting ON parked (practice_id, subject, seq) WHERE state = 'parked';
+CREATE TABLE idempotency (
+  practice_id uuid NOT NULL,
+  key         text NOT NULL,
+  operation   text NOT NULL,
+  principal   text NOT NULL,
+  fingerprint bytea NOT NULL,
+  status      integer NOT NULL,
+  headers     jsonb NOT NULL,
+  body        bytea NOT NULL,
+  created_at  timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (practice_id, principal, operation, key)
+);
+"""
+
+
+def run_sql(sql: str) -> None:
+    """Run several plain statements as they stand."""
+    op.execute(sql)
+
+
+def standard_tables(service: str) -> None:
+    """The tables of the backbone and the doors. Insert-only for the application: outbox."""
+    for statement in filter(str.strip, _STANDARD_TABLES.split(";\n")):
+        op.execute(statement)
+    tenant_table("outbox", service, grant="SELECT, INSERT")
+    tenant_table("parked", service, grant="SELECT, INSERT, UPDATE")
+    tenant_table("idempotency", service, grant="SELECT, INSERT, DELETE")
+    global_table("inbox", service, "event ids only; a batch of many practices marks them in one statement", grant="SELECT, INSERT, DELETE")
+    global_table(
+        "parked_subject", service, "opaque subjects only; the redrive duty looks across practices", grant="SELECT, INSERT, UPDATE, DELETE"
+    )
+    op.execute(f"GRANT SELECT ON outbox TO debezium; GRANT USAGE ON SCHEMA {service} TO debezium")
+
+
+def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Row security, enabled and forced, by the signed tenant context; grants for the application role."""
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    rule = "practice_id = ANY ((SELECT tenancy.practices())::uuid[])"
+    op.execute(f"CREATE POLICY tenant ON {table} FOR ALL USING ({rule}) WITH CHECK ({rule})")
+    op.execute(f"GRANT {grant} ON {table} TO {service}_app")
+
+
+def global_table(table: str, service: str, reason: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """A table outside tenancy: ids and times only. The reason stands in the catalogue and is tested to be there."""
+    op.execute(f"COMMENT ON TABLE {table} IS 'global: {reason}'")
+    op.execute(f"GRANT {grant} ON {table} TO {service}_app")
+
+
+def migrate(service: str, owner_url: str) -> None:
+    """Bring the service's schema to the newest version. Repeatable; refuses nothing that is already done.
+
+    ``owner_url`` is a ``postgresql://`` URL of the owner role.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS / service / "migrations"))
+    config.attributes["url"] = owner_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    config.attributes["schema"] = service
+    command.upgrade(config, "head")

@@ -1,0 +1,34 @@
+"""What every service is told by its environment. Read once, in ``app.py`` or ``__main__``; frozen; secrets have no default."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Environment variables ``VANTAGE_<NAME>``. Each service subclasses this with its own."""
+
+    model_config = SettingsConfigDict(env_prefix="VANTAGE_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    http_host: str = Field(default="127.0.0.1", description="Address the HTTP door listens on.")
+    http_port: int = Field(description="Port the HTTP door listens on.")
+    database_url: SecretStr = Field(description="postgresql:// URL of the service's application role.")
+    database_pool: int = Field(default=8, ge=1, le=100, description="Open database connections at most.")
+    kafka: str = Field(description="host:port of the Kafka broker.")
+    tenancy_key: SecretStr = Field(description="Key that signs tenant contexts: 32 bytes in hex.")
+    secrets_key: SecretStr = Field(description="Key that seals per-practice secrets: 32 bytes in hex.")
+    issuer: str = Field(description="`iss` of the access tokens accepted.")
+    audience: str = Field(default="authenticated", description="`aud` of the access tokens accepted.")
+    jwks_url: str = Field(description="Where the issuer publishes its keys.")
+    jwt_algorithm: str = Field(default="ES256", description="The one signature algorithm accepted: ES256 or RS256.")
+    otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP base URL for traces; none: traces stay inside.")
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+
+
+class MigrationSettings(BaseSettings):
+    """What the migration step needs, and nothing else."""
+
+    model_config = SettingsConfigDict(env_prefix="VANTAGE_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    migration_database_url: SecretStr = Field(description="postgresql:// URL of the service's owner role.")

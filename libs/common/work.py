@@ -1,0 +1,199 @@
+"""The unit of work: business rows, outbox rows and inbox marks become durable together, or not at all.
+
+``async with work(principal) as tx`` opens one transaction under the principal's practice; leaving the block without
+an exception commits it. What ``tx.emit`` was given is then on its way to Kafka and cannot get lost; before, nobody
+has seen it. A Tx belongs to one task and is useless after its block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, NoReturn, Protocol
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from libs.common.auth import Principal
+from libs.common.clock import Clock, utc_now
+from libs.common.db import CONTEXT_SETTING, TenancySigner
+from libs.common.ids import derived_id, new_id
+from libs.common.outbox import OutboxRow, write_outbox
+from libs.common.telemetry import NO_CAUSE, Cause, current_traceparent
+from libs.contracts.envelope import PLATFORM, Description, Message
+from libs.contracts.topics import topic_of
+
+_SET_CONTEXT = text(f"SELECT set_config('{CONTEXT_SETTING}', :context, true)")
+
+
+class HasCause(Protocol):
+    """Anything that knows why the next thing happens; a received message does."""
+
+    @property
+    def cause(self) -> Cause: ...
+
+    @property
+    def practice_id(self) -> UUID: ...
+
+
+class Tx:
+    """One open transaction. ``now`` is the same for the whole transaction."""
+
+    def __init__(self, service: str, principal: Principal, connection: AsyncConnection, raw: asyncpg.Connection[Any], now: datetime) -> None:
+        self.principal = principal
+        self.now = now
+        self.cause = NO_CAUSE
+        self._practice_id = principal.practice_id
+        self._service = service
+        self._connection = connection
+        self._raw = raw
+        self._session: AsyncSession | None = None
+        self._outbox: list[OutboxRow] = []
+        self._callbacks: list[Callable[[], object]] = []
+
+    @property
+    def practice_id(self) -> UUID:
+        """The practice this transaction works for right now. Over a batch of many there is none: name it yourself."""
+        if self._practice_id is None:
+            message = "this transaction is not bound to one practice"
+            raise LookupError(message)
+        return self._practice_id
+
+    def serve(self, because: HasCause) -> None:
+        """From here on this transaction works for one message: its practice, its cause."""
+        self._practice_id = because.practice_id
+        self.cause = because.cause
+
+    @property
+    def session(self) -> AsyncSession:
+        """The ORM on this transaction. Flushed before the commit; raw statements do not see unflushed objects."""
+        if self._session is None:
+            self._session = AsyncSession(bind=self._connection, expire_on_commit=False, join_transaction_mode="rollback_only")
+        return self._session
+
+    async def rows(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """Raw asyncpg on this transaction (``$1``). JSON columns come decoded; JSON arguments go in as text (``json_text``)."""
+        return await self._raw.fetch(sql, *args)
+
+    async def row(self, sql: str, *args: object) -> asyncpg.Record | None:
+        return await self._raw.fetchrow(sql, *args)
+
+    async def value(self, sql: str, *args: object) -> Any:
+        return await self._raw.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """Runs a statement; returns the command tag (``UPDATE 3``)."""
+        return await self._raw.execute(sql, *args)
+
+    async def executemany(self, sql: str, args: Sequence[Sequence[object]]) -> None:
+        await self._raw.executemany(sql, args)
+
+    def new_id(self) -> UUID:
+        return new_id()
+
+    def emit(self, message: Message, *, because: HasCause | Cause | None = None, practice_id: UUID | None = None) -> UUID:
+        """Say something when this transaction commits; returns the message's id.
+
+        ``because`` gives correlation, causation and trace; without it the transaction's own cause counts. The
+        practice is that of ``practice_id``, else of ``because``, else of the transaction.
+        """
+        cause = self._cause_of(because)
+        if practice_id is None:
+            practice_id = because.practice_id if because is not None and not isinstance(because, Cause) else self.practice_id
+        row = OutboxRow(
+            id=new_id(),
+            topic=topic_of(type(message)).name,
+            key=message.key if isinstance(message, Description) else str(practice_id),
+            practice_id=practice_id,
+            type=message.type,
+            source=f"/vantage/{self._service}",
+            subject=message.subject,
+            time=self.now,
+            actor=self.principal.actor,
+            cause=cause,
+            payload=message.model_dump_json(),
+        )
+        self._outbox.append(row)
+        return row.id
+
+    def _cause_of(self, because: HasCause | Cause | None) -> Cause:
+        cause = self.cause if because is None else because if isinstance(because, Cause) else because.cause
+        if cause.traceparent and cause.correlation_id:
+            return cause
+        return Cause(
+            correlation_id=cause.correlation_id or str(new_id()),
+            causation_id=cause.causation_id,
+            traceparent=cause.traceparent or current_traceparent(),
+            tracestate=cause.tracestate,
+        )
+
+    async def once(self, source: str, key: str) -> bool:
+        """Mark ``key`` of ``source`` as seen, in this transaction and practice. False when it was seen before."""
+        marked = await self._raw.fetchval(
+            "INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true", derived_id(source, self.practice_id, key)
+        )
+        return marked is True
+
+    def after_commit(self, callback: Callable[[], object]) -> None:
+        """Call this once the commit is durable. If we die in between it is never called: only a hint may depend on it."""
+        self._callbacks.append(callback)
+
+    async def flush(self) -> None:
+        """Write what is pending: ORM objects, then outbox rows. Called before the commit."""
+        if self._session is not None:
+            await self._session.flush()
+        if self._outbox:
+            rows, self._outbox = self._outbox, []
+            await write_outbox(self._raw, rows)
+
+    def run_callbacks(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+
+class Work:
+    """Opens transactions of one service."""
+
+    def __init__(self, service: str, engine: AsyncEngine, signer: TenancySigner, clock: Clock = utc_now) -> None:
+        self.service = service
+        self.engine = engine
+        self._signer = signer
+        self._clock = clock
+
+    @asynccontextmanager
+    async def __call__(self, principal: Principal) -> AsyncIterator[Tx]:
+        """A transaction in the principal's practice. Raises ``LookupError`` when it has none."""
+        if principal.practice_id is None:
+            _refuse_without_practice()
+        async with self.batch([principal.practice_id], principal) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def batch(self, practice_ids: Iterable[UUID], principal: Principal) -> AsyncIterator[Tx]:
+        """A transaction over the practices of a batch. Commits on leaving; callbacks run after the commit."""
+        context = self._signer.context({*practice_ids, PLATFORM} if principal.kind == "system" else set(practice_ids))
+        async with self.engine.connect() as connection:
+            async with connection.begin():
+                # The first statement opens the transaction on the wire; everything after it sees the tenant context.
+                await connection.execute(_SET_CONTEXT, {"context": context})
+                raw = (await connection.get_raw_connection()).driver_connection
+                assert raw is not None  # noqa: S101 - SQLAlchemy types it as optional, an open connection has one
+                tx = Tx(self.service, principal, connection, raw, self._clock())
+                yield tx
+                await tx.flush()
+            # Durable from here on.
+        tx.run_callbacks()
+
+
+def _refuse_without_practice() -> NoReturn:
+    message = "a principal without a practice opens no tenant transaction"
+    raise LookupError(message)
+
+
+def json_text(value: object) -> str:
+    """``value`` as JSON text, for raw statements (json and jsonb travel as text)."""
+    return orjson.dumps(value, default=str).decode()
