@@ -1,0 +1,1 @@
+"""Patients: the people of a practice, and the timeline of what happened to them."""

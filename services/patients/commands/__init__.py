@@ -1,0 +1,1 @@
+"""Do: register and update patients, keep the timeline."""

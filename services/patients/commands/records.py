@@ -1,0 +1,129 @@
+"""Register and update a patient; show one and leave a trace of the reading."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, ClassVar, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, model_validator
+
+from libs.common.command import Command, Line
+from libs.common.errors import NotFound, Refused, VersionMismatch
+from libs.common.work import Tx
+from libs.contracts.patients import PatientRecordViewed, PatientRegistered, PatientsListed, PatientUpdated
+from services.patients.model import Patient
+from services.patients.queries import patient_by_id, patients_by_name
+from services.patients.rules import normal_email, normal_phone, possible_birth_date
+
+Email = Annotated[str, AfterValidator(normal_email)]
+Phone = Annotated[str, AfterValidator(normal_phone)]
+
+
+class PatientNotFound(NotFound):
+    """No such patient."""
+
+
+class BirthDateImpossible(Refused):
+    """A birth date lies between 1880 and today."""
+
+
+class RegisterPatient(Command):
+    given_name: Line
+    family_name: Line
+    email: Email | None = None
+    phone: Phone | None = None
+    birth_date: date | None = None
+
+
+class UpdatePatient(Command):
+    """Only the fields given change; null empties a field that may be empty."""
+
+    given_name: Line | None = None
+    family_name: Line | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    birth_date: date | None = None
+
+    required: ClassVar[tuple[str, ...]] = ("given_name", "family_name")
+
+    @model_validator(mode="after")
+    def _names_stay(self) -> Self:
+        if any(name in self.model_fields_set and getattr(self, name) is None for name in self.required):
+            message = "a name cannot be emptied"
+            raise ValueError(message)
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+
+class PatientView(BaseModel):
+    """A patient as the API shows it. Times are UTC."""
+
+    id: UUID
+    version: int
+    given_name: str
+    family_name: str
+    email: str | None
+    phone: str | None
+    birth_date: date | None
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, patient: Patient) -> Self:
+        return cls(
+            id=patient.id,
+            version=patient.version,
+            **patient.details().model_dump(),
+            created_at=patient.created_at.isoformat(),
+            updated_at=patient.updated_at.isoformat(),
+        )
+
+
+async def register_patient(cmd: RegisterPatient, tx: Tx) -> PatientView:
+    """A new patient. Raises ``BirthDateImpossible``."""
+    _check_birth_date(cmd.birth_date, tx)
+    patient = Patient(
+        practice_id=tx.practice_id, id=tx.new_id(), version=1, **cmd.model_dump(), created_at=tx.now, updated_at=tx.now
+    )
+    tx.session.add(patient)
+    tx.emit(PatientRegistered(patient_id=patient.id, version=1, details=patient.details()))
+    return PatientView.of(patient)
+
+
+async def update_patient(patient_id: UUID, cmd: UpdatePatient, tx: Tx, *, if_version: int | None = None) -> PatientView:
+    """Change a record. Raises ``PatientNotFound``, ``VersionMismatch``, ``BirthDateImpossible``."""
+    _check_birth_date(cmd.birth_date, tx)
+    patient = await patient_by_id(patient_id, tx, for_update=True)
+    if patient is None:
+        raise PatientNotFound
+    if if_version is not None and patient.version != if_version:
+        raise VersionMismatch
+    changed = patient.change(cmd.changes(), tx.now)
+    if changed:
+        tx.emit(PatientUpdated(patient_id=patient.id, version=patient.version, changed=changed, details=patient.details()))
+    return PatientView.of(patient)
+
+
+async def show_patient(patient_id: UUID, tx: Tx) -> PatientView:
+    """Read a record; that it was read is said in the same transaction. Raises ``PatientNotFound``."""
+    patient = await patient_by_id(patient_id, tx)
+    if patient is None:
+        raise PatientNotFound
+    tx.emit(PatientRecordViewed(patient_id=patient.id, view="record"))
+    return PatientView.of(patient)
+
+
+async def list_patients(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[PatientView]:
+    """One page and one more when there is more; that they were read is said in the same transaction."""
+    patients = await patients_by_name(tx, after=after, limit=limit)
+    if patients:
+        tx.emit(PatientsListed(patient_ids=[patient.id for patient in patients[:limit]]))
+    return [PatientView.of(patient) for patient in patients]
+
+
+def _check_birth_date(day: date | None, tx: Tx) -> None:
+    if day is not None and not possible_birth_date(day, tx.now.date()):
+        raise BirthDateImpossible(pointer="/birth_date")

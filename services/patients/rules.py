@@ -1,0 +1,37 @@
+"""How contact details are written, and what counts as a change. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+OLDEST_BIRTH_YEAR = 1880
+_EMAIL = re.compile(r"^[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}$")
+_PHONE = re.compile(r"^\+[1-9][0-9]{6,14}$")
+
+
+def normal_email(text: str) -> str:
+    """Lower-cased address. Raises ``ValueError`` for what cannot be one."""
+    if not _EMAIL.match(text):
+        message = "this is not an e-mail address"
+        raise ValueError(message)
+    return text.lower()
+
+
+def normal_phone(text: str) -> str:
+    """E.164 (ITU-T): plus sign and 7 to 15 digits; spaces, dots, hyphens and brackets are dropped."""
+    digits = re.sub(r"[\s().\-/]", "", text)
+    if not _PHONE.match(digits):
+        message = "a phone number is written with its country code, like +12025550123"
+        raise ValueError(message)
+    return digits
+
+
+def possible_birth_date(day: date, today: date) -> bool:
+    return OLDEST_BIRTH_YEAR <= day.year and day <= today
+
+
+def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Names of the fields whose value differs, in the order of ``after``."""
+    return [name for name, value in after.items() if before[name] != value]
