@@ -1,0 +1,1 @@
+"""The house is built as drawn: walls, rooms, tenancy, lints."""

@@ -1,0 +1,1 @@
+"""Kill, pause, duplicate; then count."""

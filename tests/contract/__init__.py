@@ -1,0 +1,1 @@
+"""What services say stays compatible, documented and exemplified."""

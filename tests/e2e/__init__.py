@@ -1,0 +1,1 @@
+"""The journeys, through the gateway, on the running system."""

@@ -1,0 +1,1 @@
+"""Real Postgres, Debezium and Kafka, without providers."""

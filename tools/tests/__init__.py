@@ -1,0 +1,1 @@
+"""The lints and generators do what they say."""
