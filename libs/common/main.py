@@ -28,7 +28,7 @@ def main(name: str, settings: type[S], build: Callable[[S], Service], arguments:
     options = _parser(name).parse_args(arguments)
     try:
         if options.command == "migrate":
-            migrate(name, MigrationSettings().migration_database_url.get_secret_value())  # type: ignore[call-arg]
+            migrate(name, MigrationSettings().migration_database_url.get_secret_value())
             return 0
         told = settings()
         start_logging(name, told.log_level)

@@ -8,7 +8,7 @@ has seen it. A Tx belongs to one task and is useless after its block.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
 from uuid import UUID
@@ -77,7 +77,8 @@ class Tx:
 
     async def rows(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Raw asyncpg on this transaction (``$1``). JSON columns come decoded; JSON arguments go in as text (``json_text``)."""
-        return await self._raw.fetch(sql, *args)
+        found: list[asyncpg.Record] = await self._raw.fetch(sql, *args)
+        return found
 
     async def row(self, sql: str, *args: object) -> asyncpg.Record | None:
         return await self._raw.fetchrow(sql, *args)
@@ -87,10 +88,16 @@ class Tx:
 
     async def execute(self, sql: str, *args: object) -> str:
         """Runs a statement; returns the command tag (``UPDATE 3``)."""
-        return await self._raw.execute(sql, *args)
+        tag: str = await self._raw.execute(sql, *args)
+        return tag
 
     async def executemany(self, sql: str, args: Sequence[Sequence[object]]) -> None:
         await self._raw.executemany(sql, args)
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """A part of this transaction that may fail alone: an exception leaving the block undoes only the block."""
+        nested: AbstractAsyncContextManager[object] = self._raw.transaction()
+        return nested
 
     def new_id(self) -> UUID:
         return new_id()

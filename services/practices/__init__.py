@@ -1,0 +1,1 @@
+"""Practices: the tenants and the people who work in them."""

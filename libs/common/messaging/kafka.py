@@ -113,7 +113,7 @@ class KafkaDoor:
         await self._batches.handle(
             [Incoming.of(r.topic, r.partition, r.offset, r.record.headers, r.record.value) for r in records]
         )
-        self._consumer = message.consumer  # type: ignore[assignment]
+        self._consumer = message.consumer
         for record in records:
             self._finished[TopicPartition(record.topic, record.partition)] = record.offset + 1
         if monotonic() - self._committed_at >= OFFSET_INTERVAL_SECONDS:

@@ -48,15 +48,14 @@ def upgrade() -> None:
     )
     op.execute("CREATE INDEX timeline_of_patient ON timeline_entry (practice_id, patient_id, at DESC, id DESC)")
     tenant_table("timeline_entry", "patients", grant="SELECT, INSERT")
-    # Which patient a message of another service is about, where the message itself does not say.
+    # Effect keys performed: a repeated request changes nothing.
     run_sql(
         """
         CREATE TABLE effect (
-          practice_id uuid NOT NULL,
-          effect_key  uuid NOT NULL,
-          patient_id  uuid NOT NULL,
-          outcome     text NOT NULL,
-          result      jsonb NOT NULL,
+          practice_id  uuid NOT NULL,
+          effect_key   uuid NOT NULL,
+          action       text NOT NULL,
+          performed_at timestamptz NOT NULL,
           PRIMARY KEY (practice_id, effect_key)
         )
         """

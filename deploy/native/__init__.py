@@ -1,0 +1,1 @@
+"""The same system without containers: start, supervise, stop, describe."""

@@ -1,0 +1,166 @@
+"""Fixtures for the tests of one service: its unit of work, a fresh practice, what it said, a client on its door.
+
+Tests are independent because each has a practice of its own, not because anything is rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from libs.common.auth import Principal, Role
+from libs.common.db import TenancySigner, make_engine
+from libs.common.logging import start_logging
+from libs.common.messaging import Incoming
+from libs.common.service import Service
+from libs.common.settings import ServiceSettings
+from libs.common.telemetry import start_telemetry
+from libs.common.work import Work
+from libs.contracts.envelope import MESSAGES, Message
+from libs.testing.postgres import TENANCY_KEY, TestDatabase
+
+ISSUER = "https://issuer.vantage.example"
+AUDIENCE = "authenticated"
+SECRETS_KEY = "cd" * 32
+
+Outbox = Callable[[UUID], Awaitable[list[Message]]]
+Token = Callable[..., str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    start_logging("test", "critical")
+    start_telemetry("test", None)
+
+
+@pytest.fixture(scope="session")
+def service_name() -> str:
+    """Overridden by each service's conftest."""
+    message = "define the fixture service_name in the service's tests/conftest.py"
+    raise LookupError(message)
+
+
+@pytest.fixture(scope="session")
+async def work(database: TestDatabase, service_name: str) -> AsyncIterator[Work]:
+    """The unit of work of the service under test, as its application role."""
+    engine = make_engine(database.app(service_name), application=f"test {service_name}")
+    yield Work(service_name, engine, TenancySigner(TENANCY_KEY))
+    await engine.dispose()
+
+
+@pytest.fixture
+def practice() -> UUID:
+    return uuid4()
+
+
+@pytest.fixture
+def admin(practice: UUID) -> Principal:
+    return Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, practice)
+
+
+@pytest.fixture(scope="session")
+def outbox(work: Work) -> Outbox:
+    """What the service said for a practice, oldest first."""
+
+    async def said(practice: UUID) -> list[Message]:
+        async with work.batch([practice], Principal.system("test")) as tx:
+            rows = await tx.rows("SELECT type, payload FROM outbox WHERE practice_id = $1 ORDER BY seq", practice)
+        return [MESSAGES[row["type"]].model_validate(row["payload"]) for row in rows]
+
+    return said
+
+
+class _OneKey:
+    """The issuer's key set without the network."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = jwt.PyJWK.from_dict({**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "test", "alg": "ES256"})
+
+    async def key(self, _: str) -> jwt.PyJWK:
+        return self._key
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="session")
+def token(signing_key: ec.EllipticCurvePrivateKey) -> Token:
+    """``token(role, practice_id, **claims)``: an access token as the issuer makes it."""
+
+    def make(role: Role, practice_id: UUID | None, *, subject: str | None = None, **claims: Any) -> str:
+        now = datetime.now(UTC)
+        body = {
+            "iss": ISSUER, "aud": AUDIENCE, "sub": subject or str(uuid4()), "iat": now, "exp": now + timedelta(minutes=30),
+            "role": "authenticated", "app_metadata": {"vantage_role": role}, **claims,
+        }  # fmt: skip
+        if practice_id is not None:
+            body["practice_id"] = str(practice_id)
+        return jwt.encode(body, signing_key, algorithm="ES256", headers={"kid": "test"})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def settings_for(database: TestDatabase, service_name: str) -> Callable[..., Any]:
+    """``settings_for(Settings, **extra)``: settings of the service under test, without an environment."""
+
+    def make(settings: type[ServiceSettings], **extra: Any) -> ServiceSettings:
+        values: dict[str, Any] = {
+            "http_port": 1, "database_url": database.app(service_name), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
+            "secrets_key": SECRETS_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/", **extra,
+        }  # fmt: skip
+        return settings(**values)
+
+    return make
+
+
+@pytest.fixture
+async def client(service: Service, signing_key: ec.EllipticCurvePrivateKey) -> AsyncIterator[httpx.AsyncClient]:
+    """A client on the service's HTTP door, in process, with real token verification."""
+    service.app.state.verifier._keys = _OneKey(signing_key)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.app), base_url="http://vantage.test") as client:
+        yield client
+
+
+@pytest.fixture
+def as_admin(token: Token, practice: UUID) -> dict[str, str]:
+    """Headers of a practice admin of the test's practice."""
+    return {"Authorization": f"Bearer {token(Role.PRACTICE_ADMIN, practice)}"}
+
+
+@pytest.fixture
+def as_user(token: Token, practice: UUID) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(Role.REGULAR_USER, practice)}"}
+
+
+@pytest.fixture
+def as_stranger(token: Token) -> dict[str, str]:
+    """Headers of an admin of another practice."""
+    return {"Authorization": f"Bearer {token(Role.PRACTICE_ADMIN, uuid4())}"}
+
+
+@pytest.fixture
+def as_vantage_admin(token: Token) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(Role.VANTAGE_ADMIN, None)}"}
+
+
+_offsets: Iterator[int] = iter(range(10**9))
+
+
+def incoming(message: Message, practice: UUID, **headers: str) -> Incoming:
+    """The message as a Kafka record would bring it; ``headers`` override."""
+    envelope = {
+        "ce_id": str(uuid4()), "ce_type": message.type, "ce_source": f"/vantage/{message.owner}", "ce_subject": message.subject,
+        "ce_time": datetime.now(UTC).isoformat(), "ce_specversion": "1.0", "ce_partitionkey": str(practice), "ce_actor": "user:test",
+        "correlation_id": str(uuid4()), "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }  # fmt: skip
+    return Incoming(f"vantage.{message.owner}.events", 0, next(_offsets), {**envelope, **headers}, message.model_dump_json().encode())

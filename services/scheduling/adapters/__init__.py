@@ -1,0 +1,1 @@
+"""Reach out: Cal.com's words and integrators' addresses stop here."""

@@ -1,0 +1,1 @@
+"""Do: book and change appointments, take booking notices, deliver webhooks."""

@@ -1,0 +1,35 @@
+"""What scheduling hears: patients, to match attendees; and every event integrators may want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from libs.common.messaging import Consumer, Received
+from libs.common.work import Tx
+from libs.contracts import notifications, patients, scheduling
+from services.scheduling.commands.contacts import follow_patients
+from services.scheduling.commands.webhooks import enqueue_deliveries
+
+
+def subscribe(consumer: Consumer, wake: Callable[[], None]) -> None:
+    """``wake`` tells the webhook dispatcher that something is due."""
+
+    async def tell(events: list[Received[Any]], tx: Tx) -> None:
+        if await enqueue_deliveries(events, tx):
+            tx.after_commit(wake)
+
+    @consumer.on_batch(patients.PatientRegistered, patients.PatientUpdated)
+    async def patients_changed(events: list[Received[Any]], tx: Tx) -> None:
+        await follow_patients(events, tx)
+        await tell(events, tx)
+
+    consumer.on_batch(
+        scheduling.AppointmentBooked,
+        scheduling.AppointmentConfirmed,
+        scheduling.AppointmentRescheduled,
+        scheduling.AppointmentCancelled,
+        scheduling.AppointmentMatched,
+        notifications.EmailAccepted,
+        notifications.EmailStatusChanged,
+    )(tell)

@@ -1,0 +1,94 @@
+"""What may happen to an appointment, and when its times make sense. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import available_timezones
+
+from libs.common.errors import Conflict, Refused
+from libs.contracts.scheduling import AppointmentStatus
+
+LONGEST = timedelta(hours=24)
+CALCOM_PREFIX = "calcom/"
+"""Resources of Cal.com live in a namespace of their own: a local booking cannot name one."""
+
+_ZONES = frozenset(available_timezones())
+
+
+class AlreadyConfirmed(Conflict):
+    """The appointment is confirmed already."""
+
+
+class AlreadyCancelled(Conflict):
+    """The appointment is cancelled already."""
+
+
+class AlreadyAtThatTime(Conflict):
+    """The appointment is at that time already."""
+
+
+class AppointmentIsCancelled(Refused):
+    """A cancelled appointment stays cancelled; book a new one."""
+
+
+class KeptByCalcom(Refused):
+    """Cal.com keeps this appointment: move or cancel it there."""
+
+
+class EndsBeforeStart(Refused):
+    """An appointment ends after it starts."""
+
+
+class AppointmentTooLong(Refused):
+    """An appointment takes at most 24 hours."""
+
+
+class TimeZoneUnknown(Refused):
+    """A time zone is an IANA name, like Europe/Berlin."""
+
+
+class Verb(StrEnum):
+    CONFIRM = "confirm"
+    RESCHEDULE = "reschedule"
+    CANCEL = "cancel"
+
+
+_AFTER: dict[tuple[AppointmentStatus, Verb], AppointmentStatus | type[Conflict] | type[Refused]] = {
+    (AppointmentStatus.BOOKED, Verb.CONFIRM): AppointmentStatus.CONFIRMED,
+    (AppointmentStatus.BOOKED, Verb.RESCHEDULE): AppointmentStatus.BOOKED,
+    (AppointmentStatus.BOOKED, Verb.CANCEL): AppointmentStatus.CANCELLED,
+    (AppointmentStatus.CONFIRMED, Verb.CONFIRM): AlreadyConfirmed,
+    # Whoever confirmed the old time has not confirmed the new one.
+    (AppointmentStatus.CONFIRMED, Verb.RESCHEDULE): AppointmentStatus.BOOKED,
+    (AppointmentStatus.CONFIRMED, Verb.CANCEL): AppointmentStatus.CANCELLED,
+    (AppointmentStatus.CANCELLED, Verb.CONFIRM): AppointmentIsCancelled,
+    (AppointmentStatus.CANCELLED, Verb.RESCHEDULE): AppointmentIsCancelled,
+    (AppointmentStatus.CANCELLED, Verb.CANCEL): AlreadyCancelled,
+}
+
+
+def status_after(status: AppointmentStatus, verb: Verb) -> AppointmentStatus:
+    """The status a verb leads to. Raises ``AlreadyConfirmed``, ``AlreadyCancelled`` or ``AppointmentIsCancelled``."""
+    found = _AFTER[status, verb]
+    if isinstance(found, AppointmentStatus):
+        return found
+    raise found
+
+
+def check_times(starts_at: datetime, ends_at: datetime) -> None:
+    """Raises ``EndsBeforeStart`` or ``AppointmentTooLong``."""
+    if ends_at <= starts_at:
+        raise EndsBeforeStart(pointer="/ends_at")
+    if ends_at - starts_at > LONGEST:
+        raise AppointmentTooLong(pointer="/ends_at")
+
+
+def check_time_zone(name: str) -> None:
+    """Raises ``TimeZoneUnknown``."""
+    if not known_time_zone(name):
+        raise TimeZoneUnknown(pointer="/time_zone")
+
+
+def known_time_zone(name: str) -> bool:
+    return name in _ZONES

@@ -1,0 +1,22 @@
+"""The service under test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from libs.common.service import Service
+from services.scheduling.app import build
+from services.scheduling.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def service_name() -> str:
+    return "scheduling"
+
+
+@pytest.fixture(scope="session")
+def service(settings_for: Callable[..., Any]) -> Service:
+    return build(settings_for(Settings))
