@@ -27,7 +27,7 @@ class OnlyContract(Contract):
     allowed_modules = fields.SetField(subfield=fields.StringField())
     allow_standard_library = fields.BooleanField(required=False, default=False)
 
-    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002, FBT001 - the base class calls it so
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002 - the base class calls it so
         sources = module_expressions_to_modules(graph, cast("Iterable[ModuleExpression]", self.source_modules))
         allowed = {str(name) for name in cast("set[str]", self.allowed_modules)}
         if self.allow_standard_library:

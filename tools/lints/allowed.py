@@ -1,0 +1,22 @@
+"""Exceptions from our own lints: the rule, the file, the name it is about, and why. A stale one fails the gate."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Allowed(NamedTuple):
+    rule: str
+    path: str
+    name: str
+    reason: str
+
+
+ALLOWED: tuple[Allowed, ...] = (
+    Allowed(
+        "sql-from-values",
+        "libs/common/migrations.py",
+        "migrations.py",
+        "DDL takes no parameters; names come from migrations, not from input",
+    ),
+)
