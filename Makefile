@@ -59,6 +59,7 @@ lints: $(SYNCED)
 
 generated: $(SYNCED)
 	@$(BIN)/python -m tools.generate --check
+	@$(BIN)/python -m tools.compatibility
 
 fast: $(SYNCED) ## unit, architecture and contract tests
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(FAST)
