@@ -115,7 +115,8 @@ def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDA
 
 def global_table(table: str, service: str, reason: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
     """A table outside tenancy: ids and times only. The reason stands in the catalogue and is tested to be there."""
-    op.execute(f"COMMENT ON TABLE {table} IS 'global: {reason}'")
+    quoted = reason.replace("'", "''")
+    op.execute(f"COMMENT ON TABLE {table} IS 'global: {quoted}'")
     op.execute(f"GRANT {grant} ON {table} TO {service}_app")
 
 
