@@ -52,17 +52,17 @@ class TestDatabase:
 def bootstrap(superuser_url: str) -> None:
     """Roles, schemas and tenancy in one database, with test passwords."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
-        connection.execute(BOOTSTRAP.read_text())  # type: ignore[arg-type]
+        connection.execute(BOOTSTRAP.read_text())
         for service in SERVICES:
             for role in (f"{service}_owner", f"{service}_app"):
-                connection.execute(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")  # type: ignore[arg-type]
+                connection.execute(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
         connection.execute("INSERT INTO tenancy.key VALUES (true, decode(%s, 'hex')) ON CONFLICT DO NOTHING", [TENANCY_KEY])
 
 
 def _make_template(host: str, port: int) -> None:
     superuser = f"postgresql://postgres:{PASSWORD}@{host}:{port}"
     with psycopg.connect(f"{superuser}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {TEMPLATE}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
     bootstrap(f"{superuser}/{TEMPLATE}")
     for service in SERVICES:
         migrate(service, f"postgresql://{service}_owner:{PASSWORD}@{host}:{port}/{TEMPLATE}")
@@ -152,5 +152,5 @@ def database(postgres_server: tuple[str, int]) -> TestDatabase:
     name = f"vantage_{secrets.token_hex(4)}"
     with psycopg.connect(f"postgresql://postgres:{PASSWORD}@{host}:{port}/postgres", autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(1)")  # CREATE DATABASE refuses a template in use
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     return TestDatabase(host, port, name)
