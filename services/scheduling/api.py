@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
@@ -9,10 +11,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from libs.common.auth import Principal, Role
+from libs.common.errors import Unauthenticated
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, WorkDep
 from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
-from services.scheduling.adapters import calcom
+from services.scheduling.adapters.calcom import PING, SIGNATURE_HEADER, SetAside, read_notice
 from services.scheduling.commands.appointments import (
     AppointmentView,
     BookAppointment,
@@ -21,28 +24,40 @@ from services.scheduling.commands.appointments import (
     book_appointment,
     cancel_appointment,
     confirm_appointment,
+    list_appointments,
     reschedule_appointment,
     show_appointment,
 )
-from services.scheduling.commands.calcom import CalcomSettings, ConfigureCalcom, check_signature, configure_calcom, show_calcom, take_notice
-from services.scheduling.commands.webhooks import (
+from services.scheduling.commands.calcom_settings import CalcomSettings, ConfigureCalcom, configure_calcom, show_calcom, valid_secrets
+from services.scheduling.commands.contacts import await_contact
+from services.scheduling.commands.deliveries import DeliveryView, list_deliveries, send_again
+from services.scheduling.commands.endpoint import (
     ConfigureEndpoint,
-    DeliveryView,
     EndpointView,
+    UrlCheck,
     configure_endpoint,
     remove_endpoint,
-    resend,
     show_endpoint,
 )
-from services.scheduling.queries import appointments_between, deliveries
+from services.scheduling.commands.notices import set_aside, take_notice
+from services.scheduling.rules.signatures import calcom_signature_valid
+
+_NOBODYS_SECRET = secrets.token_hex(32)
+"""An unknown practice costs as much time as a wrong signature, and gets the same answer."""
+
+
+class WebhookRefused(Unauthenticated):
+    """The webhook's signature is not valid here."""
 
 
 def appointment_routes() -> APIRouter:
     router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
 
     @router.post("", status_code=201, response_model=AppointmentView)
-    async def book(cmd: BookAppointment, door: DoorDep) -> Response:
+    async def book(cmd: BookAppointment, door: DoorDep, work: WorkDep) -> Response:
         """Book an appointment. The database refuses a second one at the same time on the same resource."""
+        if cmd.patient_id is not None:
+            await await_contact(cmd.patient_id, door.practice_id, work)
         async with door.work() as tx:
             view = await book_appointment(cmd, tx)
             return await door.answer(tx, view, status=201, headers={"ETag": f'"{view.version}"'})
@@ -58,8 +73,7 @@ def appointment_routes() -> APIRouter:
     ) -> Page[AppointmentView]:
         """List appointments by start."""
         async with door.work() as tx:
-            found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, after=door.position(cursor), limit=limit)
-            views = [AppointmentView.of(appointment) for appointment in found]
+            views = await list_appointments(tx, since=since, until=until, patient_id=patient_id, after=door.position(cursor), limit=limit)
             return door.page(views, limit, lambda view: (view.starts_at.isoformat(), view.id))
 
     @router.get("/{appointment_id}", response_model=AppointmentView)
@@ -102,26 +116,34 @@ def calcom_routes(box: SecretBox) -> APIRouter:
 
     @router.get("/v1/calcom-settings", response_model=CalcomSettings)
     async def show(door: DoorDep) -> Response:
-        """Whether Cal.com is configured, and where its webhooks go."""
+        """Whether Cal.com is configured, and where its webhooks go. Practice admins only."""
+        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await show_calcom(tx))
 
     @router.post("/webhooks/calcom/{practice_id}", status_code=204)
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
-        """Cal.com's booking webhooks. Answered when the appointment and its event are durable."""
+        """Cal.com's booking webhooks, signed. Answered when the appointment and its event are durable.
+
+        What is signed but not understood is kept and answered alike: Cal.com would not send it again.
+        """
         raw = await request.body()
+        signature = request.headers.get(SIGNATURE_HEADER)
         async with work(Principal.system("calcom", practice_id)) as tx:
             tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
-            await check_signature(lambda secret: calcom.verify(raw, request.headers.get(calcom.SIGNATURE_HEADER), secret), box, tx)
-            notice = calcom.read(raw)
-            if notice is not None:
+            if not calcom_signature_valid(raw, signature, await valid_secrets(box, tx) or [_NOBODYS_SECRET]):
+                raise WebhookRefused
+            notice = read_notice(raw)
+            if not isinstance(notice, SetAside):
                 await take_notice(notice, tx)
+            elif notice.reason != PING:
+                await set_aside(notice.reason, notice.trigger, notice.delivery_key, raw, tx)
         return Response(status_code=204)
 
     return router
 
 
-def endpoint_routes(box: SecretBox) -> APIRouter:
+def endpoint_routes(box: SecretBox, check_url: UrlCheck, wake: Callable[[], None]) -> APIRouter:
     router = APIRouter(prefix="/v1/webhook-endpoint", tags=["outbound webhooks"])
 
     @router.put("", response_model=EndpointView)
@@ -129,7 +151,11 @@ def endpoint_routes(box: SecretBox) -> APIRouter:
         """Make or change the practice's webhook endpoint. Practice admins only; the secret is shown once."""
         door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
-            return await door.answer(tx, await configure_endpoint(cmd, box, tx))
+            view = await configure_endpoint(cmd, check_url, box, tx)
+            if view.secret is None:
+                return await door.answer(tx, view)
+        # Not through door.answer: an answer kept for its idempotency key would keep the secret readable.
+        return Response(view.model_dump_json(), 200, {"Cache-Control": "no-store"}, "application/json")
 
     @router.get("", response_model=EndpointView)
     async def show(door: DoorDep) -> Response:
@@ -149,15 +175,16 @@ def endpoint_routes(box: SecretBox) -> APIRouter:
     async def log(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[DeliveryView]:
         """What was sent, newest first, with every attempt."""
         async with door.work() as tx:
-            views = [DeliveryView.model_validate(dict(row)) for row in await deliveries(tx, after=door.position(cursor), limit=limit)]
-            return door.page(views, limit, lambda view: (view.id,))
+            views = await list_deliveries(tx, after=door.position(cursor), limit=limit)
+            return door.page(views, limit, lambda view: (view.created_at.isoformat(), view.id))
 
     @router.post("/deliveries/{delivery_id}/resend", status_code=202)
     async def again(delivery_id: UUID, door: DoorDep) -> Response:
         """Send one delivery again, with the same webhook-id. Practice admins only."""
         door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
-            await resend(delivery_id, tx)
+            await send_again(delivery_id, tx)
+            tx.after_commit(wake)
             return await door.answer(tx, status=202)
 
     return router

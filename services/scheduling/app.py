@@ -8,18 +8,24 @@ from libs.common.secrets import SecretBox
 from libs.common.service import Service
 from services.scheduling import api, consumers, timers
 from services.scheduling.adapters.webhooks import WebhookSender
+from services.scheduling.commands.dispatch import Dispatcher
+from services.scheduling.rules.addresses import check_url
 from services.scheduling.settings import Settings
 
 
 def build(settings: Settings) -> Service:
     service = Service("scheduling", settings)
     box = SecretBox(settings.secrets_key.get_secret_value())
-    sender = WebhookSender(allow_private=settings.webhooks_allow_private)
+    wake = partial(service.wake, "webhooks")
+    sender = WebhookSender(development=settings.webhooks_allow_private)
+    dispatcher = Dispatcher(
+        service.work, sender, box, slots=settings.webhook_concurrency, first_pause_seconds=settings.webhook_first_retry_seconds, wake=wake
+    )
     service.api(api.appointment_routes())
     service.api(api.calcom_routes(box))
-    service.api(api.endpoint_routes(box))
-    service.consumes(partial(consumers.subscribe, wake=lambda: service.wake("webhooks")))
-    deliver = partial(timers.deliver_webhooks, service.work, sender, box, settings.webhook_first_retry_seconds)
-    service.every(seconds=1.0, run=deliver, name="webhooks")
+    service.api(api.endpoint_routes(box, partial(check_url, development=settings.webhooks_allow_private), wake))
+    service.consumes(partial(consumers.subscribe, wake=wake))
+    service.every(seconds=1.0, run=partial(timers.deliver_webhooks, dispatcher), name="webhooks")
+    service.background(start=sender.open, stop=dispatcher.drained)
     service.background(start=sender.open, stop=sender.close)
     return service

@@ -9,14 +9,14 @@ from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
 from libs.contracts import notifications, patients, scheduling
 from services.scheduling.commands.contacts import follow_patients
-from services.scheduling.commands.webhooks import enqueue_deliveries
+from services.scheduling.commands.deliveries import queue_deliveries
 
 
 def subscribe(consumer: Consumer, wake: Callable[[], None]) -> None:
-    """``wake`` tells the webhook dispatcher that something is due."""
+    """``wake`` tells the dispatcher that something is due; if it gets lost, the dispatcher's own period finds it."""
 
     async def tell(events: list[Received[Any]], tx: Tx) -> None:
-        if await enqueue_deliveries(events, tx):
+        if await queue_deliveries(events, tx):
             tx.after_commit(wake)
 
     @consumer.on_batch(patients.PatientRegistered, patients.PatientUpdated)

@@ -1,20 +1,31 @@
-"""Named selects over appointments, contacts and webhook deliveries."""
+"""Named selects over appointments, contacts, settings and deliveries; and the locks that make some of them decisive."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import select, tuple_
 
 from libs.common.work import Tx
-from services.scheduling.model import Appointment, ExternalBooking
-from services.scheduling.rules.bookings import BookingNotice, matched_patient
+from services.scheduling.model import Appointment
+from services.scheduling.rules.attendees import AttendeeDetails, Candidate, match
 
-_CONTACTS = """
-SELECT patient_id::text AS patient_id, email = $2 AS by_email, phone = $3 AS by_phone FROM contact
-WHERE practice_id = $1 AND (email = $2 OR phone = $3) LIMIT 20
+_CANDIDATES = """
+SELECT patient_id, name, email, phone FROM contact WHERE practice_id = $1 AND email = $2
+UNION SELECT patient_id, name, email, phone FROM contact WHERE practice_id = $1 AND phone = $3 LIMIT 50
+"""
+_DELIVERIES = """
+SELECT d.id, d.event_id, d.event_type, d.state, d.attempts, d.next_at, d.last_status, d.created_at, d.finished_at,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('number', a.number, 'at', a.at, 'status', a.status, 'error', a.error,
+                                                     'milliseconds', a.milliseconds, 'answer', a.answer) ORDER BY a.number)
+                 FROM webhook_attempt a WHERE a.practice_id = d.practice_id AND a.delivery_id = d.id), '[]') AS log
+FROM webhook_delivery d
+WHERE d.practice_id = $1 AND ($2::timestamptz IS NULL OR (d.created_at, d.id) < ($2, $3)) ORDER BY d.created_at DESC, d.id DESC LIMIT $4
 """
 
 
@@ -40,41 +51,49 @@ async def appointments_between(
     return list((await tx.session.execute(query)).scalars())
 
 
-async def appointment_of_notice(notice: BookingNotice, tx: Tx) -> Appointment | None:
-    """The appointment a notice is about, by its chain or any booking uid of it; locked for the change."""
-    aliases = [uid for uid in (notice.uid, notice.previous_uid) if uid]
-    alias = select(ExternalBooking.appointment_id).where(ExternalBooking.practice_id == tx.practice_id, ExternalBooking.uid.in_(aliases))
-    same = (Appointment.external_id == notice.external_id) | Appointment.id.in_(alias)
-    query = select(Appointment).where(Appointment.practice_id == tx.practice_id, same).with_for_update()
-    return (await tx.session.execute(query)).scalars().first()
+async def patient_of(attendee: AttendeeDetails, tx: Tx) -> UUID | None:
+    """The one patient an attendee is; None when nobody or several could be meant."""
+    rows = await tx.rows(_CANDIDATES, tx.practice_id, attendee.email, attendee.phone)
+    return match(attendee, [Candidate(*row) for row in rows])
 
 
-async def patient_of(email: str | None, phone: str | None, tx: Tx) -> UUID | None:
-    """The one patient with this address or number; None when nobody or several."""
-    rows = await tx.rows(_CONTACTS, tx.practice_id, email, phone)
-    found = matched_patient([r["patient_id"] for r in rows if r["by_email"]], [r["patient_id"] for r in rows if r["by_phone"]])
-    return UUID(found) if found else None
+async def is_contact(patient_id: UUID, tx: Tx) -> bool:
+    """Whether the patient is known here. A patient registered a moment ago may not have arrived yet."""
+    return await tx.value("SELECT true FROM contact WHERE practice_id = $1 AND patient_id = $2", tx.practice_id, patient_id) is True
 
 
-async def calcom_secret(tx: Tx) -> bytes | None:
-    """The sealed webhook secret of the transaction's practice."""
-    sealed: bytes | None = await tx.value("SELECT webhook_secret FROM calcom_settings WHERE practice_id = $1", tx.practice_id)
-    return sealed
+async def calcom_secrets(tx: Tx) -> asyncpg.Record | None:
+    """The sealed webhook secrets of the transaction's practice."""
+    return await tx.row(
+        "SELECT webhook_secret, previous_secret, previous_until, updated_at FROM calcom_settings WHERE practice_id = $1", tx.practice_id
+    )
 
 
 async def endpoint(tx: Tx) -> asyncpg.Record | None:
-    return await tx.row("SELECT url, secret, event_types, created_at, updated_at FROM webhook_endpoint WHERE practice_id = $1", tx.practice_id)
+    return await tx.row("SELECT * FROM webhook_endpoint WHERE practice_id = $1", tx.practice_id)
 
 
 async def deliveries(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
     """Newest first, each with its attempts; one more than ``limit`` when there is more."""
-    return await tx.rows(
-        """
-        SELECT d.id, d.event_id, d.event_type, d.state, d.attempts, d.last_status, d.created_at, d.finished_at,
-               coalesce((SELECT jsonb_agg(jsonb_build_object('number', a.number, 'at', a.at, 'status', a.status, 'error', a.error,
-                                                             'milliseconds', a.milliseconds) ORDER BY a.number)
-                         FROM webhook_attempt a WHERE a.practice_id = d.practice_id AND a.delivery_id = d.id), '[]') AS log
-        FROM webhook_delivery d WHERE d.practice_id = $1 AND ($2::uuid IS NULL OR d.id < $2) ORDER BY d.id DESC LIMIT $3
-        """,
-        tx.practice_id, UUID(after[0]) if after else None, limit + 1,
-    )  # fmt: skip
+    at, delivery_id = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
+    return await tx.rows(_DELIVERIES, tx.practice_id, at, delivery_id, limit + 1)
+
+
+def lock_keys(practice_id: UUID, *, bookings: Iterable[str | None] = (), contacts: Iterable[str | None] = ()) -> list[int]:
+    """Advisory lock numbers in the one order everybody takes them, so that nobody waits in a circle.
+
+    Whoever writes a booking holds its keys; whoever matches attendees, or learns of a contact, holds the addresses. Two
+    writers that could miss each other's rows therefore take turns.
+    """
+    names = [f"{practice_id}|booking|{key}" for key in bookings if key] + [f"{practice_id}|contact|{key}" for key in contacts if key]
+    return sorted({int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True) for name in names})
+
+
+async def lock(keys: list[int], tx: Tx) -> None:
+    """Held until the transaction ends. What was committed by the holder before us is visible to our next statement."""
+    await tx.execute("SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key", keys)
+
+
+def appointment_from(row: asyncpg.Record | dict[str, Any]) -> Appointment:
+    """A row of ``appointment`` as the model, outside any session."""
+    return Appointment(**dict(row))

@@ -6,5 +6,8 @@ from libs.common.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    webhooks_allow_private: bool = Field(default=False, description="Outbound webhooks may go to private and loopback addresses. Development only.")
+    webhooks_allow_private: bool = Field(
+        default=False, description="Outbound webhooks may use http and loopback addresses. Development only."
+    )
     webhook_first_retry_seconds: float = Field(default=5.0, gt=0, description="Pause before an outbound webhook's first retry.")
+    webhook_concurrency: int = Field(default=32, ge=1, le=500, description="Outbound webhooks attempted at the same time, at most.")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from libs.common.secrets import SecretBox
-from libs.common.work import Work
-from services.scheduling.commands.webhooks import CLAIM, Sender, deliver_due
+from services.scheduling.commands.dispatch import Dispatcher
 
 
-async def deliver_webhooks(work: Work, sender: Sender, box: SecretBox, first_retry_seconds: float) -> float | None:
-    """Attempt what is due; at once again while there is a full load of it."""
-    return 0.0 if await deliver_due(work, sender, box, first_retry_seconds) >= CLAIM else None
+async def deliver_webhooks(dispatcher: Dispatcher) -> float | None:
+    """Start the attempts that are due. Returns the seconds until the next one is."""
+    return await dispatcher.run()

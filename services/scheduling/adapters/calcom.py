@@ -18,7 +18,8 @@ from services.scheduling.rules.attendees import AttendeeDetails, normal_email, n
 from services.scheduling.rules.notices import BookingNotice, NoticeKind
 
 SIGNATURE_HEADER = "x-cal-signature-256"
-PING = "PING"
+PING = "ping"
+"""Cal.com's "send a test" button: signed, about nothing."""
 _KINDS = {"BOOKING_CREATED": NoticeKind.CREATED, "BOOKING_RESCHEDULED": NoticeKind.MOVED, "BOOKING_CANCELLED": NoticeKind.CANCELLED}
 _ROOT_SUFFIX = "@Cal.com"
 _LONGEST_ID = 200
@@ -47,7 +48,7 @@ def read_notice(raw: bytes) -> BookingNotice | SetAside:
         return _aside("trigger_missing", "", raw)
     kind = _KINDS.get(trigger)
     if kind is None:
-        return _aside("ping" if trigger == PING else "trigger_not_handled", trigger, raw)
+        return _aside(PING if trigger == "PING" else "trigger_not_handled", trigger, raw)
     payload = body.get("payload", body)
     if not isinstance(payload, dict):
         return _aside("payload_not_an_object", trigger, raw)

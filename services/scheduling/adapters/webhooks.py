@@ -53,7 +53,9 @@ class GuardedResolver(AbstractResolver):
 class WebhookSender:
     """One per process; safe for concurrent use. ``development`` allows http and loopback."""
 
-    def __init__(self, *, development: bool = False, resolver: AbstractResolver | None = None, total_seconds: float = TOTAL_SECONDS) -> None:
+    def __init__(
+        self, *, development: bool = False, resolver: AbstractResolver | None = None, total_seconds: float = TOTAL_SECONDS
+    ) -> None:
         self._development = development
         self._resolver = resolver
         self._total = total_seconds
@@ -106,6 +108,9 @@ class WebhookSender:
         resolver = GuardedResolver(self._resolver or ThreadedResolver(), development=self._development)
         connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, limit=100)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    async def open(self) -> None:
+        """Nothing connects before the first attempt."""
 
     async def close(self) -> None:
         if self._client is not None:

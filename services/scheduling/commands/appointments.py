@@ -1,9 +1,9 @@
-"""Book, confirm, reschedule and cancel an appointment of our own."""
+"""Book, confirm, reschedule and cancel an appointment of our own; show and list all of them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
@@ -12,14 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from libs.common.command import Command, Line
 from libs.common.errors import Conflict, NotFound, VersionMismatch
 from libs.common.work import Tx
-from libs.contracts.scheduling import (
-    AppointmentBooked,
-    AppointmentCancelled,
-    AppointmentConfirmed,
-    AppointmentRescheduled,
-)
+from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentConfirmed, AppointmentRescheduled
 from services.scheduling.model import Appointment
-from services.scheduling.queries import appointment_by_id
+from services.scheduling.queries import appointment_by_id, appointments_between, is_contact, lock, lock_keys, patient_of
+from services.scheduling.rules.appointments import check_time_zone, check_times
+from services.scheduling.rules.attendees import AttendeeDetails, normal_email, normal_phone
 
 EXCLUSION_VIOLATION = "23P01"
 Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
@@ -38,27 +35,46 @@ class PatientUnknown(NotFound):
     """No such patient."""
 
 
-class _Time(Command):
+def _must_be(normal: Any, message: str) -> AfterValidator:
+    def check(text: str) -> str:
+        found: str | None = normal(text)
+        if found is None:
+            raise ValueError(message)
+        return found
+
+    return AfterValidator(check)
+
+
+class AttendeeCommand(Command):
+    """Somebody who is not a patient yet, or whom we are to find among the patients."""
+
+    name: Line
+    email: Annotated[str, _must_be(normal_email, "this is not an e-mail address")] | None = None
+    phone: Annotated[str, _must_be(normal_phone, "a phone number is written with its country code, like +12025550123")] | None = None
+
+
+class BookAppointment(Command):
+    """For a patient, or for an attendee who is matched to one now or when they are registered."""
+
     starts_at: Utc
     ends_at: Utc
+    resource: Resource
+    title: Line
+    time_zone: Line = "UTC"
+    patient_id: UUID | None = None
+    attendee: AttendeeCommand | None = None
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.ends_at <= self.starts_at:
-            message = "an appointment ends after it starts"
+    def _for_somebody(self) -> Self:
+        if (self.patient_id is None) == (self.attendee is None):
+            message = "an appointment is either for a patient or for an attendee"
             raise ValueError(message)
         return self
 
 
-class BookAppointment(_Time):
-    patient_id: UUID
-    resource: Resource
-    title: Line
-    time_zone: Line = "UTC"
-
-
-class RescheduleAppointment(_Time):
-    pass
+class RescheduleAppointment(Command):
+    starts_at: Utc
+    ends_at: Utc
 
 
 class CancelAppointment(Command):
@@ -79,6 +95,9 @@ class AppointmentView(BaseModel):
     time_zone: str
     patient_id: UUID | None
     attendee_name: str
+    attendee_email: str | None
+    attendee_phone: str | None
+    external_id: str | None
     double_booked: bool
     created_at: datetime
     updated_at: datetime
@@ -89,17 +108,32 @@ class AppointmentView(BaseModel):
 
 
 async def book_appointment(cmd: BookAppointment, tx: Tx) -> AppointmentView:
-    """Raises ``PatientUnknown``, ``SlotTaken`` (the database decides, whoever commits first)."""
-    if await tx.value("SELECT 1 FROM contact WHERE practice_id = $1 AND patient_id = $2", tx.practice_id, cmd.patient_id) is None:
-        raise PatientUnknown(pointer="/patient_id")
+    """Raises ``EndsBeforeStart``, ``AppointmentTooLong``, ``TimeZoneUnknown``, ``PatientUnknown``, ``SlotTaken``.
+
+    Who gets a slot that several want is decided by the database: exactly one of them.
+    """
+    check_times(cmd.starts_at, cmd.ends_at)
+    check_time_zone(cmd.time_zone)
+    attendee = AttendeeDetails(**cmd.attendee.model_dump()) if cmd.attendee else AttendeeDetails()
     appointment = Appointment(
-        practice_id=tx.practice_id, id=tx.new_id(), version=1, status="booked", source="local", attendee_name="",
-        **cmd.model_dump(), created_at=tx.now, updated_at=tx.now,
+        practice_id=tx.practice_id, id=tx.new_id(), version=1, status="booked", source="local", resource=cmd.resource, title=cmd.title,
+        starts_at=cmd.starts_at, ends_at=cmd.ends_at, time_zone=cmd.time_zone, patient_id=await _patient(cmd, attendee, tx),
+        attendee_name=attendee.name, attendee_email=attendee.email, attendee_phone=attendee.phone, exclusive=True, double_booked=False,
+        created_at=tx.now, updated_at=tx.now,
     )  # fmt: skip
     tx.session.add(appointment)
     await _write(tx)
     tx.emit(AppointmentBooked(**appointment.state(), attendee=appointment.attendee))
     return AppointmentView.of(appointment)
+
+
+async def _patient(cmd: BookAppointment, attendee: AttendeeDetails, tx: Tx) -> UUID | None:
+    if cmd.patient_id is not None:
+        if not await is_contact(cmd.patient_id, tx):
+            raise PatientUnknown(pointer="/patient_id")
+        return cmd.patient_id
+    await lock(lock_keys(tx.practice_id, contacts=(attendee.email, attendee.phone)), tx)
+    return await patient_of(attendee, tx)
 
 
 async def confirm_appointment(appointment_id: UUID, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
@@ -110,8 +144,11 @@ async def confirm_appointment(appointment_id: UUID, tx: Tx, *, if_version: int |
     return AppointmentView.of(appointment)
 
 
-async def reschedule_appointment(appointment_id: UUID, cmd: RescheduleAppointment, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
-    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``AppointmentIsCancelled``, ``SlotTaken``."""
+async def reschedule_appointment(
+    appointment_id: UUID, cmd: RescheduleAppointment, tx: Tx, *, if_version: int | None = None
+) -> AppointmentView:
+    """Raises what ``Appointment.move`` does, ``AppointmentNotFound``, ``VersionMismatch``, ``SlotTaken``, ``EndsBeforeStart``."""
+    check_times(cmd.starts_at, cmd.ends_at)
     appointment = await _for_change(appointment_id, tx, if_version)
     before = {"previous_starts_at": appointment.starts_at, "previous_ends_at": appointment.ends_at}
     appointment.move(cmd.starts_at, cmd.ends_at, tx.now)
@@ -121,7 +158,7 @@ async def reschedule_appointment(appointment_id: UUID, cmd: RescheduleAppointmen
 
 
 async def cancel_appointment(appointment_id: UUID, cmd: CancelAppointment, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
-    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``AppointmentIsCancelled``."""
+    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``KeptByCalcom``, ``AlreadyCancelled``."""
     appointment = await _for_change(appointment_id, tx, if_version)
     appointment.cancel(tx.now)
     tx.emit(AppointmentCancelled(**appointment.state(), reason=cmd.reason))
@@ -134,6 +171,14 @@ async def show_appointment(appointment_id: UUID, tx: Tx) -> AppointmentView:
     if appointment is None:
         raise AppointmentNotFound
     return AppointmentView.of(appointment)
+
+
+async def list_appointments(
+    tx: Tx, *, since: datetime | None, until: datetime | None, patient_id: UUID | None, after: tuple[str, ...] | None, limit: int
+) -> list[AppointmentView]:
+    """By start; one more than ``limit`` when there is more."""
+    found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, after=after, limit=limit)
+    return [AppointmentView.of(appointment) for appointment in found]
 
 
 async def _for_change(appointment_id: UUID, tx: Tx, if_version: int | None) -> Appointment:

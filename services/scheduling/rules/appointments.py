@@ -54,7 +54,7 @@ class Verb(StrEnum):
     CANCEL = "cancel"
 
 
-_AFTER: dict[tuple[AppointmentStatus, Verb], AppointmentStatus | type[Conflict] | type[Refused]] = {
+_AFTER: dict[tuple[AppointmentStatus, Verb], type[Conflict | Refused] | AppointmentStatus] = {
     (AppointmentStatus.BOOKED, Verb.CONFIRM): AppointmentStatus.CONFIRMED,
     (AppointmentStatus.BOOKED, Verb.RESCHEDULE): AppointmentStatus.BOOKED,
     (AppointmentStatus.BOOKED, Verb.CANCEL): AppointmentStatus.CANCELLED,

@@ -44,12 +44,15 @@ def outcome_of(answer: Answer, attempt: int) -> Outcome:
     return Outcome.AGAIN if attempt < TRIES else Outcome.GIVEN_UP
 
 
-def pause_after(attempt: int, chance: float, now: datetime, retry_after: str | None = None) -> timedelta:
+def pause_after(
+    attempt: int, chance: float, now: datetime, retry_after: str | None = None, *, first_pause_seconds: float = PAUSES_SECONDS[0]
+) -> timedelta:
     """How long to wait after attempt number ``attempt``.
 
     ``chance`` in [0, 1) spreads the pause by 20 % either way; ``Retry-After`` may stretch it to twice the planned pause.
+    ``first_pause_seconds`` scales the whole plan.
     """
-    planned = PAUSES_SECONDS[min(attempt, len(PAUSES_SECONDS)) - 1]
+    planned = PAUSES_SECONDS[min(attempt, len(PAUSES_SECONDS)) - 1] * first_pause_seconds / PAUSES_SECONDS[0]
     asked = _asked_seconds(retry_after, now)
     if asked is not None and asked > planned:
         return timedelta(seconds=min(asked, 2 * planned))
