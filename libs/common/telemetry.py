@@ -6,7 +6,7 @@ attributes: ``record_exception`` is off, a failed span says the error's class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -80,7 +80,7 @@ def span(
     kind: SpanKind = SpanKind.INTERNAL,
     parent: Context | None = None,
     links: list[Link] | None = None,
-    attributes: dict[str, AttributeValue] | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
 ) -> Iterator[Span]:
     """A span around a block; an exception marks it with its class name and goes on."""
     with tracer.start_as_current_span(

@@ -59,7 +59,7 @@ PLANTS = (
     Plant(NO_TRANSPORT, "services/patients/queries.py", "import aiokafka"),
     Plant(NO_TRANSPORT, "services/patients/model.py", "from libs.common.http import door"),
     Plant(REACH_OUT, "services/patients/api.py", "import httpx"),
-    Plant(REACH_OUT, "services/patients/commands.py", "import urllib.request"),
+    Plant(REACH_OUT, "services/patients/commands.py", "import smtplib"),
     Plant(ADAPTERS, "services/patients/adapters/vendor.py", "from services.patients import queries"),
     Plant(ADAPTERS, "services/patients/adapters/vendor.py", "from services.patients import model"),
     Plant(SETTINGS, "services/patients/commands.py", "from services.patients.settings import Settings"),
