@@ -9,7 +9,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 HTTP_REQUESTS = Counter("vantage_http_requests_total", "Answered requests.", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("vantage_http_request_seconds", "Time to answer a request.", ["route"], buckets=_SECONDS)
 MESSAGES_HANDLED = Counter("vantage_messages_handled_total", "Messages whose handling was committed.", ["type"])
-MESSAGES_SKIPPED = Counter("vantage_messages_skipped_total", "Messages of a type this service does not care about, or seen before.", ["why"])
+MESSAGES_SKIPPED = Counter(
+    "vantage_messages_skipped_total", "Messages of a type this service does not care about, or seen before.", ["why"]
+)
 MESSAGES_PARKED = Counter("vantage_messages_parked_total", "Messages put aside.", ["reason"])
 BATCH_SIZE = Histogram("vantage_batch_size", "Messages per batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500))
 BATCH_SECONDS = Histogram("vantage_batch_seconds", "Time from batch received to commit.", buckets=_SECONDS)

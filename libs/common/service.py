@@ -108,7 +108,9 @@ class Service:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = _Server(uvicorn.Config(self.app, self.settings.http_host, self.settings.http_port, log_config=None, access_log=False, lifespan="off"))
+        server = _Server(
+            uvicorn.Config(self.app, self.settings.http_host, self.settings.http_port, log_config=None, access_log=False, lifespan="off")
+        )
         try:
             await self._run(server, stop)
         finally:

@@ -38,9 +38,7 @@ class EmailAccepted(Event, type="vantage.notifications.email-accepted.v1", subje
     email_subject: Personal[str]
 
 
-class EmailStatusChanged(
-    Event, type="vantage.notifications.email-status-changed.v1", subject="message/{message_id}"
-):
+class EmailStatusChanged(Event, type="vantage.notifications.email-status-changed.v1", subject="message/{message_id}"):
     """What the provider reported about an e-mail. ``at`` is the provider's time, UTC."""
 
     message_id: UUID

@@ -41,9 +41,7 @@ class PatientUpdated(Event, type="vantage.patients.patient-updated.v1", subject=
     details: Personal[PatientDetails]
 
 
-class PatientRecordViewed(
-    Event, type="vantage.patients.patient-record-viewed.v1", subject="patient/{patient_id}"
-):
+class PatientRecordViewed(Event, type="vantage.patients.patient-record-viewed.v1", subject="patient/{patient_id}"):
     """Somebody read a patient's record. ``view`` names the operation."""
 
     patient_id: UUID
@@ -62,5 +60,3 @@ class PerformAction(ActionRequest, type="vantage.patients.perform-action.v1", su
 
 class ActionFinished(ActionResult, type="vantage.patients.action-finished.v1", subject="effect/{effect_key}"):
     """What became of an action of the patients service."""
-
-

@@ -49,18 +49,14 @@ class AppointmentState(Event):
     external_id: str | None = None
 
 
-class AppointmentBooked(
-    AppointmentState, type="vantage.scheduling.appointment-booked.v1", subject="appointment/{appointment_id}"
-):
+class AppointmentBooked(AppointmentState, type="vantage.scheduling.appointment-booked.v1", subject="appointment/{appointment_id}"):
     """An appointment exists. ``patient_id`` is None while the attendee is not matched to a patient."""
 
     attendee: Personal[Attendee]
     double_booked: bool = False
 
 
-class AppointmentConfirmed(
-    AppointmentState, type="vantage.scheduling.appointment-confirmed.v1", subject="appointment/{appointment_id}"
-):
+class AppointmentConfirmed(AppointmentState, type="vantage.scheduling.appointment-confirmed.v1", subject="appointment/{appointment_id}"):
     """The appointment is confirmed."""
 
 
@@ -73,23 +69,17 @@ class AppointmentRescheduled(
     previous_ends_at: AwareDatetime
 
 
-class AppointmentCancelled(
-    AppointmentState, type="vantage.scheduling.appointment-cancelled.v1", subject="appointment/{appointment_id}"
-):
+class AppointmentCancelled(AppointmentState, type="vantage.scheduling.appointment-cancelled.v1", subject="appointment/{appointment_id}"):
     """The appointment will not take place."""
 
     reason: Personal[str | None] = None
 
 
-class AppointmentMatched(
-    AppointmentState, type="vantage.scheduling.appointment-matched.v1", subject="appointment/{appointment_id}"
-):
+class AppointmentMatched(AppointmentState, type="vantage.scheduling.appointment-matched.v1", subject="appointment/{appointment_id}"):
     """An unmatched appointment found its patient."""
 
 
-class WebhookDeliveryExhausted(
-    Event, type="vantage.scheduling.webhook-delivery-exhausted.v1", subject="webhook-delivery/{delivery_id}"
-):
+class WebhookDeliveryExhausted(Event, type="vantage.scheduling.webhook-delivery-exhausted.v1", subject="webhook-delivery/{delivery_id}"):
     """An outbound webhook was given up after its last attempt."""
 
     delivery_id: UUID

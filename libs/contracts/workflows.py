@@ -26,9 +26,7 @@ class WorkflowPublished(Event, type="vantage.workflows.workflow-published.v1", s
     trigger: str
 
 
-class WorkflowUnpublished(
-    Event, type="vantage.workflows.workflow-unpublished.v1", subject="workflow/{workflow_id}"
-):
+class WorkflowUnpublished(Event, type="vantage.workflows.workflow-unpublished.v1", subject="workflow/{workflow_id}"):
     """No new runs start; runs in flight go on."""
 
     workflow_id: UUID

@@ -81,7 +81,9 @@ class _OneKey:
     """The issuer's key set without the network."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
-        self._key = jwt.PyJWK.from_dict({**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "test", "alg": "ES256"})
+        self._key = jwt.PyJWK.from_dict(
+            {**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "test", "alg": "ES256"}
+        )
 
     async def key(self, _: str) -> jwt.PyJWK:
         return self._key

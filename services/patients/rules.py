@@ -29,7 +29,7 @@ def normal_phone(text: str) -> str:
 
 
 def possible_birth_date(day: date, today: date) -> bool:
-    return OLDEST_BIRTH_YEAR <= day.year and day <= today
+    return day.year >= OLDEST_BIRTH_YEAR and day <= today
 
 
 def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

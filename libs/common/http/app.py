@@ -24,7 +24,13 @@ Checks = Callable[[], Awaitable[dict[str, str]]]
 
 def make_app(service: str, *, work: Work, verifier: TokenVerifier, cursors: Cursors, checks: Checks) -> FastAPI:
     """``checks`` answers name -> ``ok`` or what is wrong; ready means all are ok."""
-    app = FastAPI(title=f"Vantage {service}", version="1", docs_url=None, redoc_url=None, telemetry={"tracing": False, "metrics": False, "logs": False})
+    app = FastAPI(
+        title=f"Vantage {service}",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.work = work
     app.state.verifier = verifier
     app.state.cursors = cursors
@@ -38,7 +44,7 @@ def make_app(service: str, *, work: Work, verifier: TokenVerifier, cursors: Curs
 
 
 async def _replay(_: Request, answer: Exception) -> Response:
-    assert isinstance(answer, AlreadyAnswered)  # noqa: S101 - registered for it only
+    assert isinstance(answer, AlreadyAnswered)
     return answer.response
 
 

@@ -60,7 +60,7 @@ class IfMatchInvalid(Refused):
     """If-Match takes one ETag as this resource handed it out."""
 
 
-class AlreadyAnswered(Exception):  # noqa: N818 - not an error: the stored answer on its way out
+class AlreadyAnswered(Exception):
     """Carries the stored answer of an idempotency key to the client."""
 
     def __init__(self, response: Response) -> None:

@@ -18,7 +18,7 @@ from libs.common.http.problems import internal_error, on_trouble, problem
 from libs.common.ids import new_id
 from libs.common.logging import get_logger
 from libs.common.messaging.batches import is_outage
-from libs.common.telemetry import context_of, failed, tracer, traceparent_of
+from libs.common.telemetry import context_of, failed, traceparent_of, tracer
 
 log = get_logger()
 

@@ -40,7 +40,7 @@ def problem(
 
 
 async def on_trouble(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Trouble)  # noqa: S101 - registered for Trouble only
+    assert isinstance(error, Trouble)
     headers = {}
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -51,7 +51,7 @@ async def on_trouble(_: Request, error: Exception) -> Response:
 
 
 async def on_invalid_input(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it only
+    assert isinstance(error, RequestValidationError)
     errors = [
         {
             "pointer": _pointer(found["loc"]),
@@ -67,7 +67,7 @@ async def on_invalid_input(_: Request, error: Exception) -> Response:
 
 
 async def on_http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it only
+    assert isinstance(error, HTTPException)
     title = _TITLES.get(error.status_code, "The request was refused.")
     return problem(error.status_code, f"http_{error.status_code}", title, headers=dict(error.headers or {}))
 

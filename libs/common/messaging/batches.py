@@ -193,7 +193,7 @@ class Batches:
 
 def is_outage(error: BaseException) -> bool:
     """The database or the way to it is gone: nothing is wrong with the message."""
-    if isinstance(error, DBAPIError) and (error.connection_invalidated or error.orig is not None and is_outage(error.orig)):
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or (error.orig is not None and is_outage(error.orig))):
         return True
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] in {"08", "57", "53"}

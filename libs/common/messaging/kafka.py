@@ -110,9 +110,7 @@ class KafkaDoor:
 
     async def _on_batch(self, body: Any, message: KafkaMessage) -> None:  # noqa: ARG002 - FastStream passes both
         records = message.raw_message
-        await self._batches.handle(
-            [Incoming.of(r.topic, r.partition, r.offset, r.record.headers, r.record.value) for r in records]
-        )
+        await self._batches.handle([Incoming.of(r.topic, r.partition, r.offset, r.record.headers, r.record.value) for r in records])
         self._consumer = message.consumer
         for record in records:
             self._finished[TopicPartition(record.topic, record.partition)] = record.offset + 1

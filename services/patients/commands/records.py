@@ -85,9 +85,7 @@ class PatientView(BaseModel):
 async def register_patient(cmd: RegisterPatient, tx: Tx) -> PatientView:
     """A new patient. Raises ``BirthDateImpossible``."""
     _check_birth_date(cmd.birth_date, tx)
-    patient = Patient(
-        practice_id=tx.practice_id, id=tx.new_id(), version=1, **cmd.model_dump(), created_at=tx.now, updated_at=tx.now
-    )
+    patient = Patient(practice_id=tx.practice_id, id=tx.new_id(), version=1, **cmd.model_dump(), created_at=tx.now, updated_at=tx.now)
     tx.session.add(patient)
     tx.emit(PatientRegistered(patient_id=patient.id, version=1, details=patient.details()))
     return PatientView.of(patient)
