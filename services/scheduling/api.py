@@ -60,7 +60,7 @@ def appointment_routes() -> APIRouter:
             await await_contact(cmd.patient_id, door.practice_id, work)
         async with door.work() as tx:
             view = await book_appointment(cmd, tx)
-            return await door.answer(tx, view, status=201, headers={"ETag": f'"{view.version}"'})
+            return await door.answer(tx, view, status=201, headers=_etag(view))
 
     @router.get("", response_model=Page[AppointmentView])
     async def list_page(
@@ -81,27 +81,34 @@ def appointment_routes() -> APIRouter:
         """Show an appointment."""
         async with door.work() as tx:
             view = await show_appointment(appointment_id, tx)
-            return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
+            return await door.answer(tx, view, headers=_etag(view))
 
     @router.post("/{appointment_id}/confirm", response_model=AppointmentView)
     async def confirm(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
         """Confirm an appointment."""
         async with door.work() as tx:
-            return await door.answer(tx, await confirm_appointment(appointment_id, tx, if_version=if_match))
+            view = await confirm_appointment(appointment_id, tx, if_version=if_match)
+            return await door.answer(tx, view, headers=_etag(view))
 
     @router.post("/{appointment_id}/reschedule", response_model=AppointmentView)
     async def reschedule(appointment_id: UUID, cmd: RescheduleAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Move an appointment; it is to be confirmed anew."""
         async with door.work() as tx:
-            return await door.answer(tx, await reschedule_appointment(appointment_id, cmd, tx, if_version=if_match))
+            view = await reschedule_appointment(appointment_id, cmd, tx, if_version=if_match)
+            return await door.answer(tx, view, headers=_etag(view))
 
     @router.post("/{appointment_id}/cancel", response_model=AppointmentView)
     async def cancel(appointment_id: UUID, cmd: CancelAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Cancel an appointment."""
         async with door.work() as tx:
-            return await door.answer(tx, await cancel_appointment(appointment_id, cmd, tx, if_version=if_match))
+            view = await cancel_appointment(appointment_id, cmd, tx, if_version=if_match)
+            return await door.answer(tx, view, headers=_etag(view))
 
     return router
+
+
+def _etag(view: AppointmentView) -> dict[str, str]:
+    return {"ETag": f'"{view.version}"'}
 
 
 def calcom_routes(box: SecretBox) -> APIRouter:
