@@ -28,6 +28,10 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'debezium') THEN
     CREATE ROLE debezium LOGIN REPLICATION NOSUPERUSER NOBYPASSRLS;
   END IF;
+  -- Compares outboxes with the ledger: may read which messages exist, never what they say.
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'auditor') THEN
+    CREATE ROLE auditor LOGIN NOSUPERUSER NOBYPASSRLS;
+  END IF;
 END
 $$;
 

@@ -101,7 +101,8 @@ def standard_tables(service: str) -> None:
     global_table(
         "parked_subject", service, "opaque subjects only; the redrive duty looks across practices", grant="SELECT, INSERT, UPDATE, DELETE"
     )
-    op.execute(f"GRANT SELECT ON outbox TO debezium; GRANT USAGE ON SCHEMA {service} TO debezium")
+    op.execute(f"GRANT SELECT ON outbox TO debezium; GRANT USAGE ON SCHEMA {service} TO debezium, auditor")
+    auditor_reads("outbox", "id, practice_id, seq, time, topic")
 
 
 def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
@@ -111,6 +112,12 @@ def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDA
     rule = "practice_id = ANY ((SELECT tenancy.practices())::uuid[])"
     op.execute(f"CREATE POLICY tenant ON {table} FOR ALL USING ({rule}) WITH CHECK ({rule})")
     op.execute(f"GRANT {grant} ON {table} TO {service}_app")
+
+
+def auditor_reads(table: str, columns: str) -> None:
+    """Let the reconciler see, of all practices, which rows exist: ids and times, no content."""
+    op.execute(f"GRANT SELECT ({columns}) ON {table} TO auditor")
+    op.execute(f"CREATE POLICY auditor ON {table} FOR SELECT TO auditor USING (true)")
 
 
 def global_table(table: str, service: str, reason: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:

@@ -43,7 +43,15 @@ class HasCause(Protocol):
 class Tx:
     """One open transaction. ``now`` is the same for the whole transaction."""
 
-    def __init__(self, service: str, principal: Principal, connection: AsyncConnection, raw: asyncpg.Connection[Any], now: datetime) -> None:
+    def __init__(
+        self,
+        service: str,
+        principal: Principal,
+        connection: AsyncConnection,
+        raw: asyncpg.Connection[Any],
+        now: datetime,
+        signer: TenancySigner,
+    ) -> None:
         self.principal = principal
         self.now = now
         self.cause = NO_CAUSE
@@ -52,6 +60,7 @@ class Tx:
         self._connection = connection
         self._raw = raw
         self._session: AsyncSession | None = None
+        self._signer = signer
         self._outbox: list[OutboxRow] = []
         self._callbacks: list[Callable[[], object]] = []
 
@@ -62,6 +71,16 @@ class Tx:
             message = "this transaction is not bound to one practice"
             raise LookupError(message)
         return self._practice_id
+
+    async def enter(self, practice_ids: Iterable[UUID]) -> None:
+        """From here on this transaction may touch these practices: for duties that first learn whom they are about.
+
+        Raises ``LookupError`` for a person's transaction, which stays where it was opened.
+        """
+        if self.principal.kind != "system":
+            message = "a person's transaction stays in its practice"
+            raise LookupError(message)
+        await self._raw.execute(f"SELECT set_config('{CONTEXT_SETTING}', $1, true)", self._signer.context({*practice_ids, PLATFORM}))
 
     def serve(self, because: HasCause) -> None:
         """From here on this transaction works for one message: its practice, its cause."""
@@ -189,7 +208,7 @@ class Work:
                 await connection.execute(_SET_CONTEXT, {"context": context})
                 raw = (await connection.get_raw_connection()).driver_connection
                 assert raw is not None  # noqa: S101 - SQLAlchemy types it as optional, an open connection has one
-                tx = Tx(self.service, principal, connection, raw, self._clock())
+                tx = Tx(self.service, principal, connection, raw, self._clock(), self._signer)
                 yield tx
                 await tx.flush()
             # Durable from here on.

@@ -1,0 +1,1 @@
+"""Notifications: messages to people, once each, and what became of them."""

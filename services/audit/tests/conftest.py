@@ -11,6 +11,8 @@ from libs.common.service import Service
 from services.audit.app import build
 from services.audit.settings import Settings
 
+SEED = "07" * 32
+
 
 @pytest.fixture(scope="session")
 def service_name() -> str:
@@ -19,4 +21,4 @@ def service_name() -> str:
 
 @pytest.fixture(scope="session")
 def service(settings_for: Callable[..., Any]) -> Service:
-    return build(settings_for(Settings))
+    return build(settings_for(Settings, ledger_signing_key=SEED))

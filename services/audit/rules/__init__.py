@@ -1,0 +1,1 @@
+"""Decide: what an entry holds, how the tree is hashed, what a checkpoint says, whether an export is genuine. Pure."""

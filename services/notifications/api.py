@@ -1,0 +1,100 @@
+"""The HTTP door of notifications: messages, e-mail settings, SendGrid's reports."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from libs.common.auth import Principal, Role
+from libs.common.errors import NotFound
+from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, WorkDep
+from libs.common.secrets import SecretBox
+from libs.common.telemetry import Cause
+from libs.contracts.notifications import MessageStatus
+from services.notifications.adapters import sendgrid_events
+from services.notifications.commands.reports import check_signature, take_reports
+from services.notifications.commands.settings import ConfigureEmail, EmailSettings, configure_email, show_email_settings
+from services.notifications.queries import message_by_id, messages
+
+
+class MessageNotFound(NotFound):
+    """No such message."""
+
+
+class MessageView(BaseModel):
+    """A message and its effect. Times are UTC. The text itself is not listed."""
+
+    id: UUID
+    patient_id: UUID
+    subject: str
+    status: str
+    status_at: datetime
+    created_at: datetime
+    effect_key: UUID
+    effect_state: str
+    run_id: UUID
+    step_id: str
+    attempts: int
+    error_code: str | None
+    provider_message_id: str | None
+
+
+def _view(row: Any) -> MessageView:
+    return MessageView(**dict(row))
+
+
+def routes(box: SecretBox) -> APIRouter:
+    router = APIRouter(tags=["notifications"])
+
+    @router.get("/v1/messages", response_model=Page[MessageView])
+    async def list_page(
+        door: DoorDep,
+        patient_id: UUID | None = None,
+        status: MessageStatus | None = None,
+        limit: LimitQuery = 50,
+        cursor: CursorQuery = None,
+    ) -> Page[MessageView]:
+        """List messages, newest first."""
+        async with door.work() as tx:
+            rows = await messages(tx, patient_id=patient_id, status=status, after=door.position(cursor), limit=limit)
+            return door.page([_view(row) for row in rows], limit, lambda view: (view.id,))
+
+    @router.get("/v1/messages/{message_id}", response_model=MessageView)
+    async def show(message_id: UUID, door: DoorDep) -> Response:
+        """Show a message and what became of it."""
+        async with door.work() as tx:
+            row = await message_by_id(message_id, tx)
+            if row is None:
+                raise MessageNotFound
+            return await door.answer(tx, _view(row))
+
+    @router.put("/v1/email-settings", response_model=EmailSettings)
+    async def configure(cmd: ConfigureEmail, door: DoorDep) -> Response:
+        """Set the practice's SendGrid key, sender and webhook verification key. Practice admins only."""
+        door.require(Role.PRACTICE_ADMIN)
+        async with door.work() as tx:
+            return await door.answer(tx, await configure_email(cmd, box, tx))
+
+    @router.get("/v1/email-settings", response_model=EmailSettings)
+    async def settings(door: DoorDep) -> Response:
+        """The practice's e-mail settings; never the key."""
+        async with door.work() as tx:
+            return await door.answer(tx, await show_email_settings(tx))
+
+    @router.post("/webhooks/sendgrid/{practice_id}", status_code=204)
+    async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
+        """SendGrid's signed event webhook."""
+        raw = await request.body()
+        signature = request.headers.get(sendgrid_events.SIGNATURE_HEADER)
+        timestamp = request.headers.get(sendgrid_events.TIMESTAMP_HEADER)
+        async with work(Principal.system("sendgrid", practice_id)) as tx:
+            tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
+            await check_signature(lambda key: sendgrid_events.verify(raw, signature, timestamp, key), tx)
+            await take_reports(sendgrid_events.read(raw), tx)
+        return Response(status_code=204)
+
+    return router

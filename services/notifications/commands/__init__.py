@@ -1,0 +1,1 @@
+"""Do: plan, send and follow e-mails; keep settings and contacts."""

@@ -1,0 +1,82 @@
+"""Take SendGrid's delivery reports: each once, in any order; they also end the doubt about an unknown effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from libs.common.errors import Unauthenticated
+from libs.common.telemetry import Cause
+from libs.common.work import Tx
+from libs.contracts.notifications import EmailStatusChanged, MessageStatus
+from services.notifications.commands.dispatch import Finished, record_in
+from services.notifications.queries import settings_of
+from services.notifications.rules import Attempt, EffectState, ProviderAnswer, Report, later_status
+
+_MESSAGES = """
+SELECT m.id, m.patient_id, m.status, e.effect_key, e.state, e.correlation_id, e.causation_id, e.traceparent
+FROM message m JOIN effect e ON e.practice_id = m.practice_id AND e.effect_key = m.effect_key
+WHERE m.practice_id = $1 AND m.id = ANY($2::uuid[]) ORDER BY m.id FOR UPDATE OF m
+"""
+_NEW = """
+INSERT INTO delivery_event (practice_id, event_key, message_id, status, at)
+SELECT $1, k, m, s, a FROM unnest($2::text[], $3::uuid[], $4::text[], $5::timestamptz[]) AS t (k, m, s, a)
+ON CONFLICT DO NOTHING RETURNING event_key
+"""
+_STATUS = "UPDATE message SET status = $3, status_at = $4 WHERE practice_id = $1 AND id = $2"
+
+
+class WebhookNotConfigured(Unauthenticated):
+    """The webhook's signature is not valid here."""
+
+    code = "webhook_refused"
+
+
+async def check_signature(verify: Callable[[str], None], tx: Tx) -> None:
+    """Hand the practice's verification key to ``verify``. An unknown practice answers as a wrong signature does."""
+    settings = await settings_of(tx)
+    if settings is None:
+        raise WebhookNotConfigured
+    verify(settings["webhook_key"])
+
+
+async def take_reports(reports: Sequence[Report], tx: Tx) -> int:
+    """Apply reports; returns how many were new. Reports about messages that are not of this practice are passed over."""
+    rows = await tx.rows(_MESSAGES, tx.practice_id, list({report.message_id for report in reports}))
+    messages: dict[Any, Any] = {row["id"]: row for row in rows}
+    ours = [report for report in reports if report.message_id in messages]
+    marked = await tx.rows(
+        _NEW, tx.practice_id, [r.key for r in ours], [r.message_id for r in ours], [r.status for r in ours], [r.at for r in ours]
+    )
+    new_keys = {row["event_key"] for row in marked}
+    fresh = [report for report in ours if report.key in new_keys]
+    await _end_doubt(fresh, messages, tx)
+    for message_id in {report.message_id for report in fresh}:
+        await _apply([report for report in fresh if report.message_id == message_id], messages[message_id], tx)
+    return len(fresh)
+
+
+async def _end_doubt(fresh: Sequence[Report], messages: dict[Any, Any], tx: Tx) -> None:
+    doubtful = {EffectState.DISPATCHED, EffectState.UNKNOWN}
+    confirmed = {
+        report.effect_key: Finished(tx.practice_id, report.effect_key, ProviderAnswer(Attempt.ACCEPTED, report.provider_message_id))
+        for report in fresh
+        if messages[report.message_id]["effect_key"] == report.effect_key and messages[report.message_id]["state"] in doubtful
+    }
+    if confirmed:
+        await record_in(list(confirmed.values()), tx, 0.0, 0.0)
+
+
+async def _apply(reports: Sequence[Report], message: Any, tx: Tx) -> None:
+    status = MessageStatus(message["status"])
+    for report in sorted(reports, key=lambda report: report.at):
+        further = later_status(status, report.status)
+        if further is status:
+            continue
+        status = further
+        cause = Cause(message["correlation_id"], message["causation_id"], message["traceparent"], "")
+        changed = EmailStatusChanged(
+            message_id=message["id"], patient_id=message["patient_id"], status=status, at=report.at, reason_code=report.reason_code
+        )
+        tx.emit(changed, because=cause)
+        await tx.execute(_STATUS, tx.practice_id, message["id"], status, report.at)

@@ -1,0 +1,39 @@
+"""Named selects over messages and settings."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+
+from libs.common.work import Tx
+
+_MESSAGE = """
+SELECT m.id, m.patient_id, m.subject, m.status, m.status_at, m.created_at, e.effect_key, e.run_id, e.step_id, e.state AS effect_state,
+       e.attempts, e.error_code, e.provider_message_id
+FROM message m JOIN effect e ON e.practice_id = m.practice_id AND e.effect_key = m.effect_key
+"""
+
+
+async def message_by_id(message_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    return await tx.row(_MESSAGE + "WHERE m.practice_id = $1 AND m.id = $2", tx.practice_id, message_id)
+
+
+async def messages(
+    tx: Tx, *, patient_id: UUID | None, status: str | None, after: tuple[str, ...] | None, limit: int
+) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more."""
+    return await tx.rows(
+        _MESSAGE
+        + """
+        WHERE m.practice_id = $1 AND ($2::uuid IS NULL OR m.patient_id = $2) AND ($3::text IS NULL OR m.status = $3)
+          AND ($4::uuid IS NULL OR m.id < $4) ORDER BY m.id DESC LIMIT $5
+        """,
+        tx.practice_id, patient_id, status, UUID(after[0]) if after else None, limit + 1,
+    )  # fmt: skip
+
+
+async def settings_of(tx: Tx) -> asyncpg.Record | None:
+    return await tx.row(
+        "SELECT api_key, sender_email, sender_name, webhook_key, updated_at FROM email_settings WHERE practice_id = $1", tx.practice_id
+    )

@@ -1,0 +1,128 @@
+"""What an effect may become, what a provider's answer means, and how delivery reports order. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from libs.contracts.notifications import MessageStatus
+
+RETRY_LIMIT = 8
+RETRY_FIRST_SECONDS = 1.0
+RETRY_LIMIT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Email:
+    """One e-mail to one person, and the sender's account."""
+
+    practice_id: UUID
+    effect_key: UUID
+    message_id: UUID
+    api_key: str
+    sender_email: str
+    sender_name: str
+    to_email: str
+    to_name: str
+    subject: str
+    text: str
+    traceparent: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a provider says about one of our e-mails. ``key`` is the same when it says it again."""
+
+    key: str
+    message_id: UUID
+    effect_key: UUID
+    status: MessageStatus
+    at: datetime
+    provider_message_id: str
+    reason_code: str | None
+
+
+class EffectState(StrEnum):
+    """planned -> dispatched -> confirmed | failed | unknown; unknown -> confirmed | planned (looked up and provably absent)."""
+
+    PLANNED = "planned"
+    DISPATCHED = "dispatched"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Attempt(StrEnum):
+    """What one call to a provider came to."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class ProviderAnswer:
+    """The outcome of one call: ``code`` says why it was not accepted, ``provider_message_id`` what it is called there."""
+
+    attempt: Attempt
+    provider_message_id: str = ""
+    code: str = ""
+    retry_after_seconds: float | None = None
+
+
+def answer_to(status: int) -> Attempt:
+    """What an HTTP status says about whether the e-mail is on its way.
+
+    202 is the only yes (200 is the sandbox's: taken, not sent). 429 and 503 come before anything is queued and may be
+    repeated. Another 5xx may come after the e-mail was queued: nobody knows, so it is LOST, never repeated blindly.
+    """
+    if status in {200, 202}:
+        return Attempt.ACCEPTED
+    if status in {429, 503}:
+        return Attempt.NOT_SENT
+    if 400 <= status < 500:
+        return Attempt.REFUSED
+    return Attempt.LOST
+
+
+def next_state(answer: ProviderAnswer, attempts: int) -> EffectState:
+    """Where a dispatched effect goes after its ``attempts``-th call."""
+    match answer.attempt:
+        case Attempt.ACCEPTED:
+            return EffectState.CONFIRMED
+        case Attempt.REFUSED:
+            return EffectState.FAILED
+        case Attempt.LOST:
+            return EffectState.UNKNOWN
+        case Attempt.NOT_SENT:
+            return EffectState.PLANNED if attempts < RETRY_LIMIT else EffectState.FAILED
+
+
+def retry_pause(attempts: int, asked_seconds: float | None, jitter: float) -> float:
+    """Seconds before the next call: what the provider asked for, else doubling, stretched by up to a fifth."""
+    pause = asked_seconds if asked_seconds is not None else RETRY_FIRST_SECONDS * 2 ** (attempts - 1)
+    return min(max(pause, 0.0), RETRY_LIMIT_SECONDS) * (1 + 0.2 * jitter)
+
+
+_RANK = {
+    MessageStatus.QUEUED: 0,
+    MessageStatus.UNKNOWN: 1,
+    MessageStatus.SENT: 2,
+    MessageStatus.DEFERRED: 3,
+    MessageStatus.DELIVERED: 4,
+    MessageStatus.OPENED: 5,
+    MessageStatus.CLICKED: 6,
+    MessageStatus.BOUNCED: 7,
+    MessageStatus.DROPPED: 7,
+    MessageStatus.FAILED: 7,
+    MessageStatus.UNSUBSCRIBED: 8,
+    MessageStatus.COMPLAINED: 9,
+}
+
+
+def later_status(current: MessageStatus, reported: MessageStatus) -> MessageStatus:
+    """The further of two statuses: reports come in any order, and a late one never takes anything back."""
+    return reported if _RANK[reported] > _RANK[current] else current

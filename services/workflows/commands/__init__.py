@@ -1,0 +1,1 @@
+"""Do: write definitions, start and advance runs, follow what expressions may name."""

@@ -1,0 +1,193 @@
+"""Write, check, publish and unpublish definitions. Saving refuses what cannot run; publishing freezes a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+import jsonschema
+from pydantic import BaseModel
+
+from libs.common.command import Command, Line
+from libs.common.errors import NotFound, Refused, VersionMismatch
+from libs.common.work import Tx
+from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
+from services.workflows.model import Workflow
+from services.workflows.queries import catalogue, version_exists, workflow_by_id
+from services.workflows.rules.compiling import DefinitionInvalid, Finding, compile_definition
+from services.workflows.rules.definition import ActionStep, Definition
+
+
+class WorkflowNotFound(NotFound):
+    """No such workflow."""
+
+
+class DefinitionRefused(Refused):
+    """The definition cannot run as it stands."""
+
+
+class SaveWorkflow(Command):
+    name: Line
+    definition: Definition
+
+
+class FindingView(BaseModel):
+    code: str
+    pointer: str
+    message: str
+    step: str | None
+    column: int | None
+    hint: str | None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        return cls.model_validate(finding, from_attributes=True)
+
+
+class Validation(BaseModel):
+    """What is wrong with a draft; empty when it may be published."""
+
+    findings: list[FindingView]
+
+
+class WorkflowView(BaseModel):
+    """A workflow: the draft, and the version in force if any. Times are UTC."""
+
+    id: UUID
+    name: str
+    version: int
+    published_version: int | None
+    definition: dict[str, Any]
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, workflow: Workflow) -> Self:
+        return cls(
+            id=workflow.id, name=workflow.name, version=workflow.version, published_version=workflow.published_version,
+            definition=workflow.draft, created_by=workflow.created_by, created_at=workflow.created_at, updated_at=workflow.updated_at,
+        )  # fmt: skip
+
+
+async def create_workflow(cmd: SaveWorkflow, tx: Tx) -> WorkflowView:
+    """Raises ``DefinitionRefused`` when an expression does not compile or the trigger is unknown."""
+    _refuse(_compile_findings(cmd.definition), "/definition")
+    workflow = Workflow(
+        practice_id=tx.practice_id, id=tx.new_id(), name=cmd.name, draft=_stored(cmd.definition), version=1, published_version=None,
+        created_by=tx.principal.actor, created_at=tx.now, updated_at=tx.now,
+    )  # fmt: skip
+    tx.session.add(workflow)
+    return WorkflowView.of(workflow)
+
+
+async def edit_workflow(workflow_id: UUID, cmd: SaveWorkflow, tx: Tx, *, if_version: int | None = None) -> WorkflowView:
+    """A new draft; what is published stays in force. Raises ``WorkflowNotFound``, ``VersionMismatch``, ``DefinitionRefused``."""
+    _refuse(_compile_findings(cmd.definition), "/definition")
+    workflow = await _existing(workflow_id, tx)
+    if if_version is not None and workflow.version != if_version:
+        raise VersionMismatch
+    workflow.edit(cmd.name, _stored(cmd.definition), tx.now)
+    return WorkflowView.of(workflow)
+
+
+async def validate_workflow(workflow_id: UUID, tx: Tx) -> Validation:
+    """Everything that would stop the draft from being published. Raises ``WorkflowNotFound``."""
+    workflow = await _existing(workflow_id, tx)
+    findings = await _findings(Definition.model_validate(workflow.draft), tx)
+    return Validation(findings=[FindingView.of(finding) for finding in findings])
+
+
+async def publish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
+    """Put the draft in force; repeating changes nothing. Raises ``WorkflowNotFound``, ``DefinitionRefused``."""
+    workflow = await _existing(workflow_id, tx)
+    definition = Definition.model_validate(workflow.draft)
+    _refuse(await _findings(definition, tx), "")
+    if workflow.published_version == workflow.version:
+        return WorkflowView.of(workflow)
+    exists = await version_exists(workflow.id, workflow.version, tx)
+    version = workflow.publish(tx.now, tx.principal.actor)
+    if not exists:
+        tx.session.add(version)
+    await tx.session.flush()
+    await _next_revision(tx)
+    tx.emit(WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=definition.trigger.event))
+    return WorkflowView.of(workflow)
+
+
+async def unpublish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
+    """No new runs. Raises ``WorkflowNotFound``, ``NothingPublished``."""
+    workflow = await _existing(workflow_id, tx)
+    version = workflow.unpublish(tx.now)
+    await tx.session.flush()
+    await _next_revision(tx)
+    tx.emit(WorkflowUnpublished(workflow_id=workflow.id, version=version))
+    return WorkflowView.of(workflow)
+
+
+async def show_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
+    """Raises ``WorkflowNotFound``."""
+    workflow = await workflow_by_id(workflow_id, tx)
+    if workflow is None:
+        raise WorkflowNotFound
+    return WorkflowView.of(workflow)
+
+
+async def _existing(workflow_id: UUID, tx: Tx) -> Workflow:
+    workflow = await workflow_by_id(workflow_id, tx, for_update=True)
+    if workflow is None:
+        raise WorkflowNotFound
+    return workflow
+
+
+async def _next_revision(tx: Tx) -> None:
+    """Tells every process that its compiled workflows of this practice are old."""
+    await tx.execute(
+        "INSERT INTO revision VALUES ($1, 1) ON CONFLICT (practice_id) DO UPDATE SET number = revision.number + 1", tx.practice_id
+    )
+
+
+def _stored(definition: Definition) -> dict[str, Any]:
+    return definition.model_dump(mode="json", exclude_none=True)
+
+
+def _refuse(findings: list[Finding], prefix: str) -> None:
+    if findings:
+        first = findings[0]
+        views = [FindingView.of(finding).model_dump(exclude_none=True) for finding in findings]
+        raise DefinitionRefused(pointer=prefix + first.pointer, findings=views)
+
+
+def _compile_findings(definition: Definition) -> list[Finding]:
+    try:
+        compile_definition(definition)
+    except DefinitionInvalid as error:
+        return error.findings
+    return []
+
+
+async def _findings(definition: Definition, tx: Tx) -> list[Finding]:
+    """What compiling finds, and what the action catalogue says about each step."""
+    offered = await catalogue(tx)
+    findings = _compile_findings(definition)
+    for index, step in enumerate(definition.steps):
+        if isinstance(step, ActionStep):
+            findings += _action_findings(step, f"/steps/{index}", offered)
+    return findings
+
+
+def _action_findings(step: ActionStep, pointer: str, offered: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    action = offered.get(step.action)
+    if action is None:
+        known = ", ".join(offered) or "none yet"
+        return [Finding("unknown_action", f"{pointer}/action", "No service offers this action.", step.id, hint=f"offered: {known}")]
+    validator = jsonschema.Draft202012Validator(action["parameters_schema"])
+    return [
+        Finding(
+            "invalid_parameter", "/".join([f"{pointer}/parameters", *map(str, error.absolute_path)]),
+            f"The action's parameters do not fit: {error.validator}.", step.id,
+        )
+        for error in validator.iter_errors(step.parameters)
+    ]  # fmt: skip

@@ -1,0 +1,67 @@
+"""Follow what expressions may name: patients, appointments, practices, and the actions services offer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from libs.common.errors import NotFound
+from libs.common.messaging import Received
+from libs.common.work import Tx, json_text
+from libs.contracts.actions import ActionDescribed
+
+_PATIENTS = """
+INSERT INTO patient (practice_id, id, version, given_name, family_name, email, phone, birth_date)
+SELECT DISTINCT ON (practice_id, id) * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::date[])
+  AS t (practice_id, id, version, given_name, family_name, email, phone, birth_date) ORDER BY practice_id, id, version DESC
+ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, given_name = excluded.given_name, family_name = excluded.family_name,
+  email = excluded.email, phone = excluded.phone, birth_date = excluded.birth_date WHERE patient.version < excluded.version
+"""
+_APPOINTMENTS = """
+INSERT INTO appointment (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id)
+SELECT DISTINCT ON (practice_id, id) * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+  $8::timestamptz[], $9::text[], $10::uuid[]) AS t (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id)
+  ORDER BY practice_id, id, version DESC
+ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, status = excluded.status, title = excluded.title,
+  starts_at = excluded.starts_at, ends_at = excluded.ends_at, time_zone = excluded.time_zone, patient_id = excluded.patient_id
+WHERE appointment.version < excluded.version
+"""
+_PRACTICE = (
+    "INSERT INTO practice VALUES ($1, $2, $3) ON CONFLICT (practice_id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone"
+)
+_ACTION = """
+INSERT INTO action (name, description, updated_at) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET description = excluded.description, updated_at = excluded.updated_at
+"""
+
+
+class PatientNotYet(NotFound):
+    """News of this patient is still on its way."""
+
+
+async def follow_patients(events: list[Received[Any]], tx: Tx) -> None:
+    """Keep the newest details of each patient."""
+    people = [event.data.details for event in events]
+    await tx.execute(
+        _PATIENTS, [e.practice_id for e in events], [e.data.patient_id for e in events], [e.data.version for e in events],
+        [p.given_name for p in people], [p.family_name for p in people], [p.email for p in people], [p.phone for p in people],
+        [p.birth_date for p in people],
+    )  # fmt: skip
+
+
+async def follow_appointments(events: list[Received[Any]], tx: Tx) -> None:
+    """Keep the newest state of each appointment."""
+    states = [event.data for event in events]
+    await tx.execute(
+        _APPOINTMENTS, [e.practice_id for e in events], [s.appointment_id for s in states], [s.version for s in states],
+        [s.status for s in states], [s.title for s in states], [s.source for s in states], [s.starts_at for s in states],
+        [s.ends_at for s in states], [s.time_zone for s in states], [s.patient_id for s in states],
+    )  # fmt: skip
+
+
+async def follow_practice(event: Received[Any], tx: Tx) -> None:
+    await tx.execute(_PRACTICE, event.practice_id, event.data.name, event.data.time_zone)
+
+
+async def follow_catalogue(event: Received[ActionDescribed], tx: Tx) -> None:
+    """Learn an action, or what changed about it."""
+    await tx.execute(_ACTION, event.data.name, json_text(event.data.model_dump(mode="json")), tx.now)

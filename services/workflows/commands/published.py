@@ -1,0 +1,73 @@
+"""The compiled workflows of each practice, kept in memory and thrown away when the practice publishes.
+
+Which revision is in force is read in the same transaction that uses it: a run never starts from an outdated definition.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.common.work import Tx
+from services.workflows.queries import published, revisions, version_of
+from services.workflows.rules.compiling import CompiledDefinition, compile_definition
+from services.workflows.rules.definition import Definition
+from services.workflows.rules.expressions import CelCpp
+
+MAX_PRACTICES = 2000
+MAX_VERSIONS = 2000
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A published workflow, ready to run."""
+
+    workflow_id: UUID
+    version: int
+    name: str
+    compiled: CompiledDefinition
+
+
+class PublishedWorkflows:
+    """One per process. Memory is bounded; what falls out is compiled again when needed."""
+
+    def __init__(self, engine: type = CelCpp) -> None:
+        self._engine = engine
+        self._practices: OrderedDict[UUID, tuple[int, dict[str, list[InForce]]]] = OrderedDict()
+        self._versions: OrderedDict[tuple[UUID, int], CompiledDefinition] = OrderedDict()
+
+    async def in_force(self, practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str, list[InForce]]]:
+        """Per practice and trigger event type, what is published as of this transaction."""
+        current = await revisions(practice_ids, tx)
+        outdated = [practice for practice, number in current.items() if self._practices.get(practice, (-1, {}))[0] != number]
+        if outdated:
+            await self._load(outdated, current, tx)
+        for practice in current:
+            self._practices.move_to_end(practice)
+        found = {practice: self._practices[practice][1] for practice in current}
+        while len(self._practices) > MAX_PRACTICES:
+            self._practices.popitem(last=False)
+        return found
+
+    async def _load(self, practice_ids: list[UUID], current: dict[UUID, int], tx: Tx) -> None:
+        by_practice: dict[UUID, dict[str, list[InForce]]] = {practice: defaultdict(list) for practice in practice_ids}
+        for row in await published(practice_ids, tx):
+            compiled = self._compiled(row["workflow_id"], row["version"], row["definition"])
+            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled)
+            by_practice[row["practice_id"]][compiled.definition.trigger.event].append(workflow)
+        for practice, workflows in by_practice.items():
+            self._practices[practice] = current[practice], workflows
+
+    async def version(self, practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> CompiledDefinition:
+        """The version a run started with, published or not by now."""
+        known = self._versions.get((workflow_id, version))
+        return known or self._compiled(workflow_id, version, await version_of(practice_id, workflow_id, version, tx))
+
+    def _compiled(self, workflow_id: UUID, version: int, definition: dict[str, object]) -> CompiledDefinition:
+        compiled = compile_definition(Definition.model_validate(definition), self._engine)
+        self._versions[workflow_id, version] = compiled
+        while len(self._versions) > MAX_VERSIONS:
+            self._versions.popitem(last=False)
+        return compiled

@@ -1,0 +1,96 @@
+"""Fire due timers: each once, in the transaction that advances its run.
+
+A claim deletes the timer and advances the run together, so dying in between leaves both as they were. Several
+processes may claim: each takes what no other holds.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from opentelemetry.context import Context
+
+from libs.common.auth import Principal
+from libs.common.logging import get_logger
+from libs.common.telemetry import Cause, link_to, span, traceparent_of
+from libs.common.work import Tx, Work
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.runs import advance_runs
+from services.workflows.queries import Key, runs_for_change
+from services.workflows.rules.interpreter import Input, TimerFired
+
+log = get_logger()
+
+CLAIM = 200
+POSTPONE_SECONDS = 60
+SYSTEM = Principal.system("timers")
+_CLAIM = """
+DELETE FROM timer t USING (
+  SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id RETURNING t.practice_id, t.run_id, t.step_id
+"""
+_POSTPONE = "UPDATE timer SET due_at = $4 WHERE practice_id = $1 AND run_id = $2 AND step_id = $3"
+
+
+async def fire_due(work: Work, published: PublishedWorkflows) -> int:
+    """Fire what is due, up to a full claim; returns how many. One that fails alone is postponed, the others fire."""
+    try:
+        return await _fire(CLAIM, work, published)
+    except Exception as error:  # one of them is bad: each alone, so that only that one suffers
+        log.warning("timers.split", exc_info=error)
+    fired = 0
+    async with work.batch([], SYSTEM) as tx:
+        due = await tx.rows("SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 ORDER BY due_at LIMIT $2", tx.now, CLAIM)
+    for row in due:
+        fired += await _fire_alone(row, work, published)
+    return fired
+
+
+async def _fire(limit: int, work: Work, published: PublishedWorkflows) -> int:
+    async with work.batch([], SYSTEM) as tx:
+        timers = await tx.rows(_CLAIM, tx.now, limit)
+        if timers:
+            await _advance(timers, published, tx)
+        return len(timers)
+
+
+async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> int:
+    key = row["practice_id"], row["run_id"], row["step_id"]
+    try:
+        async with work.batch([], SYSTEM) as tx:
+            taken = await tx.rows(
+                "DELETE FROM timer WHERE practice_id = $1 AND run_id = $2 AND step_id = $3 RETURNING practice_id, run_id, step_id", *key
+            )
+            if taken:
+                await _advance(taken, published, tx)
+            return len(taken)
+    except Exception as error:  # it stays, later: visible in the log and in the timer's delay
+        log.error("timer.postponed", run_id=str(row["run_id"]), exc_info=error)
+        async with work.batch([], SYSTEM) as tx:
+            await tx.execute(_POSTPONE, *key, tx.now + timedelta(seconds=POSTPONE_SECONDS))
+        return 0
+
+
+async def _advance(timers: list[Any], published: PublishedWorkflows, tx: Tx) -> None:
+    """What happens after a wait is a trace of its own that links to the one that set the timer."""
+    await tx.enter({row["practice_id"] for row in timers})
+    keys: list[Key] = [(row["practice_id"], row["run_id"]) for row in timers]
+    runs = await runs_for_change(list(set(keys)), tx)
+    inputs: list[tuple[Key, Input, Cause]] = []
+    for row, key in zip(timers, keys, strict=True):
+        if key not in runs:
+            continue
+        run = runs[key]
+        links = link_to(run["traceparent"])
+        with span("timer fired", parent=Context(), links=links, attributes={"vantage.run_id": str(run["id"])}) as current:
+            cause = Cause(run["correlation_id"], str(run["trigger_event_id"]), traceparent_of(current), "")
+        inputs.append((key, TimerFired(row["step_id"]), cause))
+    await advance_runs(inputs, published, tx)
+
+
+async def seconds_until_next(work: Work) -> float | None:
+    """When the next timer is due; None when there is none."""
+    async with work.batch([], SYSTEM) as tx:
+        due = await tx.value("SELECT min(due_at) FROM timer")
+        return None if due is None else max(0.0, (due - tx.now).total_seconds())

@@ -1,0 +1,48 @@
+"""What workflows hears: every event that may start a run, owners' results, and the action catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from libs.common.messaging import Consumer, Received
+from libs.common.work import Tx
+from libs.contracts import notifications, patients, practices, scheduling
+from libs.contracts.actions import ActionDescribed
+from libs.contracts.scheduling import AppointmentState
+from services.workflows.commands.projections import follow_appointments, follow_catalogue, follow_patients, follow_practice
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.runs import start_runs, take_results
+
+
+def subscribe(consumer: Consumer, published: PublishedWorkflows) -> None:
+    @consumer.on_batch(
+        patients.PatientRegistered,
+        patients.PatientUpdated,
+        scheduling.AppointmentBooked,
+        scheduling.AppointmentConfirmed,
+        scheduling.AppointmentRescheduled,
+        scheduling.AppointmentCancelled,
+        scheduling.AppointmentMatched,
+        notifications.EmailStatusChanged,
+    )
+    async def happened(events: list[Received[Any]], tx: Tx) -> None:
+        """What is known first, then what follows from it: an expression sees the state its event reports."""
+        people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]
+        times = [e for e in events if isinstance(e.data, AppointmentState)]
+        if people:
+            await follow_patients(people, tx)
+        if times:
+            await follow_appointments(times, tx)
+        await start_runs(events, published, tx)
+
+    @consumer.on(practices.PracticeCreated)
+    async def practice_created(event: Received[practices.PracticeCreated], tx: Tx) -> None:
+        await follow_practice(event, tx)
+
+    @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
+    async def finished(events: list[Received[Any]], tx: Tx) -> None:
+        await take_results(events, published, tx)
+
+    @consumer.on(ActionDescribed)
+    async def described(event: Received[ActionDescribed], tx: Tx) -> None:
+        await follow_catalogue(event, tx)

@@ -1,0 +1,1 @@
+"""Decide: what a definition may say, what its expressions mean, what a run does next. Pure."""

@@ -1,0 +1,65 @@
+"""A definition is data: trigger, condition, steps. This module says what may be written down."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+MAX_STEPS = 50
+MAX_EXPRESSION = 1000
+LONGEST_WAIT = timedelta(days=400)
+SHORTEST_WAIT = timedelta(milliseconds=100)
+
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION)]
+"""A CEL expression, bounded in length."""
+
+StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Trigger(_Part):
+    """The event type that starts a run, for example ``vantage.scheduling.appointment-booked.v1``."""
+
+    event: Annotated[str, StringConstraints(max_length=200)]
+
+
+class ActionStep(_Part):
+    """Ask the owner of an action to perform it. Text parameters may hold ``{{ CEL }}``. ``when`` false skips the step."""
+
+    kind: Literal["action"]
+    id: StepId
+    action: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    when: Expression | None = None
+
+
+class WaitStep(_Part):
+    """Go on after a duration (ISO 8601, for example ``PT2H``), 0.1 seconds to 400 days."""
+
+    kind: Literal["wait"]
+    id: StepId
+    duration: Annotated[timedelta, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
+
+
+Step = Annotated[ActionStep | WaitStep, Field(discriminator="kind")]
+
+
+class Definition(_Part):
+    """What a workflow does. Frozen when published; a run keeps the version it started with."""
+
+    trigger: Trigger
+    condition: Expression | None = None
+    steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        ids = [step.id for step in self.steps]
+        if len(set(ids)) != len(ids):
+            message = "two steps have the same id"
+            raise ValueError(message)
+        return self

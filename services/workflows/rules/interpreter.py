@@ -1,0 +1,180 @@
+"""The pure interpreter: what a run does next. No clock, no database, no queue.
+
+``advance(compiled, state, input, now)`` gives the next state and the effects to perform. Inputs may come twice, late or
+in another order: one that does not fit the state changes nothing. Terminal states absorb everything. Two engines may
+drive it; both must perform the effects in the transaction that stores the state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from services.workflows.rules.compiling import CompiledDefinition, rendered
+from services.workflows.rules.definition import ActionStep, WaitStep
+from services.workflows.rules.expressions import Evaluated
+
+
+class Status(StrEnum):
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self is not Status.RUNNING
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: at step ``cursor``, asked for (an action's result, a timer) or not yet begun."""
+
+    status: Status = Status.RUNNING
+    cursor: int = 0
+    waiting: bool = False
+    error_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """An action came to an end: ``succeeded``, ``failed``, or ``unknown`` (not an end yet)."""
+
+    step_id: str
+    outcome: str
+    error_code: str | None = None
+
+
+@dataclass(frozen=True)
+class TimerFired:
+    step_id: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Somebody stopped the run."""
+
+
+Input = Started | StepResult | TimerFired | Cancelled
+
+
+@dataclass(frozen=True)
+class Perform:
+    """Ask for an action, once."""
+
+    step_id: str
+    action: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SetTimer:
+    """Come back at ``due_at`` (aware UTC)."""
+
+    step_id: str
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A step whose condition was false."""
+
+    step_id: str
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """A step asked for earlier ended."""
+
+    step_id: str
+    outcome: str
+    error_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run ended."""
+
+    status: Status
+    error_code: str | None = None
+
+
+Effect = Perform | SetTimer | Skipped | StepEnded | Finished
+
+
+def advance(compiled: CompiledDefinition, state: State, event: Input, bound: Any, now: datetime) -> tuple[State, list[Effect]]:
+    """The next state and what to do. ``bound`` holds the values expressions see, bound by the definition's engine."""
+    if state.status.terminal:
+        return state, []
+    match event:
+        case Cancelled():
+            return _end(state, Status.CANCELLED, None, [])
+        case Started():
+            return (state, []) if state.waiting or state.cursor else _go_on(compiled, state, bound, now, [])
+        case StepResult(step_id, outcome, error_code):
+            return _result(compiled, state, event, bound, now) if _awaits(compiled, state, step_id, ActionStep) else (state, [])
+        case TimerFired(step_id):
+            if not _awaits(compiled, state, step_id, WaitStep):
+                return state, []
+            ended: list[Effect] = [StepEnded(step_id, "succeeded")]
+            return _go_on(compiled, replace(state, cursor=state.cursor + 1, waiting=False), bound, now, ended)
+
+
+def _awaits(compiled: CompiledDefinition, state: State, step_id: str, kind: type) -> bool:
+    step = compiled.definition.steps[state.cursor]
+    return state.waiting and step.id == step_id and isinstance(step, kind)
+
+
+def _result(compiled: CompiledDefinition, state: State, event: StepResult, bound: Any, now: datetime) -> tuple[State, list[Effect]]:
+    ended: list[Effect] = [StepEnded(event.step_id, event.outcome, event.error_code)]
+    if event.outcome == "unknown":
+        return state, ended  # nobody knows yet whether it happened; the owner will say
+    if event.outcome == "failed":
+        return _end(state, Status.FAILED, event.error_code or "action_failed", ended)
+    return _go_on(compiled, replace(state, cursor=state.cursor + 1, waiting=False), bound, now, ended)
+
+
+def _go_on(compiled: CompiledDefinition, state: State, bound: Any, now: datetime, effects: list[Effect]) -> tuple[State, list[Effect]]:
+    """Steps from the cursor on, until one has to be waited for or none is left."""
+    steps = compiled.definition.steps
+    for cursor in range(state.cursor, len(steps)):
+        step = steps[cursor]
+        here = replace(state, cursor=cursor, waiting=True)
+        if isinstance(step, WaitStep):
+            return here, [*effects, SetTimer(step.id, now + step.duration)]
+        verdict = _condition(compiled, step, bound)
+        if verdict.error is not None:
+            return _end(
+                here, Status.FAILED, f"condition_error:{verdict.error}", [*effects, StepEnded(step.id, "failed", "condition_error")]
+            )
+        if not verdict.is_true:
+            effects = [*effects, Skipped(step.id)]
+            continue
+        parameters = rendered(compiled.templates[step.id], bound)
+        if isinstance(parameters, Evaluated):
+            return _end(
+                here, Status.FAILED, f"template_error:{parameters.error}", [*effects, StepEnded(step.id, "failed", "template_error")]
+            )
+        return here, [*effects, Perform(step.id, step.action, parameters)]
+    return _end(replace(state, cursor=len(steps), waiting=False), Status.COMPLETED, None, effects)
+
+
+def _condition(compiled: CompiledDefinition, step: ActionStep, bound: Any) -> Evaluated:
+    when = compiled.conditions.get(step.id)
+    if when is None:
+        return Evaluated(value=True)
+    result = when.evaluate(bound)
+    if result.error is None and not isinstance(result.value, bool):
+        return Evaluated(error="not_boolean")
+    return result
+
+
+def _end(state: State, status: Status, error_code: str | None, effects: list[Effect]) -> tuple[State, list[Effect]]:
+    return replace(state, status=status, waiting=False, error_code=error_code), [*effects, Finished(status, error_code)]

@@ -1,0 +1,12 @@
+"""What workflows does by the clock: fire due timers, wake at the next one."""
+
+from __future__ import annotations
+
+from libs.common.work import Work
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.timers import CLAIM, fire_due, seconds_until_next
+
+
+async def fire_timers(work: Work, published: PublishedWorkflows) -> float | None:
+    """Returns when to come back: at once while there is a full load, else when the next timer is due."""
+    return 0.0 if await fire_due(work, published) >= CLAIM else await seconds_until_next(work)
