@@ -207,7 +207,7 @@ class Work:
                 # The first statement opens the transaction on the wire; everything after it sees the tenant context.
                 await connection.execute(_SET_CONTEXT, {"context": context})
                 raw = (await connection.get_raw_connection()).driver_connection
-                assert raw is not None  # noqa: S101 - SQLAlchemy types it as optional, an open connection has one
+                assert raw is not None
                 tx = Tx(self.service, principal, connection, raw, self._clock(), self._signer)
                 yield tx
                 await tx.flush()

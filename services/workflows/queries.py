@@ -38,7 +38,7 @@ async def revisions(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, int]:
     """Which state of its published workflows each practice has; 0 for one that never published."""
     ids = list(practice_ids)
     rows = await tx.rows("SELECT practice_id, number FROM revision WHERE practice_id = ANY($1::uuid[])", ids)
-    return {practice_id: 0 for practice_id in ids} | {row["practice_id"]: row["number"] for row in rows}
+    return dict.fromkeys(ids, 0) | {row["practice_id"]: row["number"] for row in rows}
 
 
 async def published(practice_ids: list[UUID], tx: Tx) -> list[asyncpg.Record]:

@@ -17,11 +17,11 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 import celpy
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_strings
 from celpy.adapter import json_to_cel
 from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_strings
 
 
 class FieldType(StrEnum):
