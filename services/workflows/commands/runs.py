@@ -60,15 +60,12 @@ async def start_runs(events: list[Received[Any]], published: PublishedWorkflows,
     writes = Writes()
     for event, workflows in triggered:
         _require_patient(event, data[event.id], world)
-        bound: dict[int, Any] = {}
         for workflow in workflows:
-            _start(event, data[event.id], workflow, world, bound, writes, tx)
+            _start(event, data[event.id], workflow, world, writes, tx)
     return await writes.flush(tx)
 
 
-def _start(
-    event: Received[Any], data: dict[str, Any], workflow: InForce, world: World, bound: dict[int, Any], writes: Writes, tx: Tx
-) -> None:
+def _start(event: Received[Any], data: dict[str, Any], workflow: InForce, world: World, writes: Writes, tx: Tx) -> None:
     compiled = workflow.compiled
     values = world.bind(compiled, event.practice_id, data)
     if compiled.condition is not None:

@@ -118,7 +118,7 @@ def advance(compiled: CompiledDefinition, state: State, event: Input, bound: Any
             return _end(state, Status.CANCELLED, None, [])
         case Started():
             return (state, []) if state.waiting or state.cursor else _go_on(compiled, state, bound, now, [])
-        case StepResult(step_id, outcome, error_code):
+        case StepResult(step_id):
             return _result(compiled, state, event, bound, now) if _awaits(compiled, state, step_id, ActionStep) else (state, [])
         case TimerFired(step_id):
             if not _awaits(compiled, state, step_id, WaitStep):
