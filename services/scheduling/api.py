@@ -166,7 +166,8 @@ def endpoint_routes(box: SecretBox, check_url: UrlCheck, wake: Callable[[], None
 
     @router.get("", response_model=EndpointView)
     async def show(door: DoorDep) -> Response:
-        """The practice's webhook endpoint."""
+        """The practice's webhook endpoint. Practice admins only."""
+        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await show_endpoint(tx))
 
@@ -180,7 +181,8 @@ def endpoint_routes(box: SecretBox, check_url: UrlCheck, wake: Callable[[], None
 
     @router.get("/deliveries", response_model=Page[DeliveryView])
     async def log(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[DeliveryView]:
-        """What was sent, newest first, with every attempt."""
+        """What was sent, newest first, with every attempt. Practice admins only."""
+        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             views = await list_deliveries(tx, after=door.position(cursor), limit=limit)
             return door.page(views, limit, lambda view: (view.created_at.isoformat(), view.id))
