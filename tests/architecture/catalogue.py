@@ -17,8 +17,18 @@ POLICY = "(practice_id = ANY (( SELECT tenancy.practices() AS practices)::uuid[]
 INDEX_EXCEPTIONS = {
     "outbox_pkey": "the order in which Debezium reads, across practices",
     "outbox_id_key": "a message id is unique in the house; the ids are random and nobody looks rows up by them",
+    "log_origin_key": "a ledger's name is unique in the house, as checkpoints that leave it are known by it alone",
 }
 """Indexes of tenant tables that do not lead with practice_id, and why."""
+
+AUDITED = {
+    "outbox": {"id", "practice_id", "seq", "time", "topic"},
+    "entry": {"practice_id", "seq", "event_id"},
+}
+"""What the role ``auditor`` reads across practices to compare outboxes with the ledger: which messages exist, not what they say."""
+
+STANDARD = ("*", True, "PUBLIC", POLICY, POLICY)
+FOR_AUDITOR = ("r", True, "auditor", "true", None)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -32,8 +42,10 @@ WHERE attrelid = %s::regclass AND attname = 'practice_id' AND NOT attisdropped
 """
 _SECURITY = "SELECT relrowsecurity, relforcerowsecurity, pg_get_userbyid(relowner) FROM pg_class WHERE oid = %s::regclass"
 _POLICIES = """
-SELECT polcmd::text, polpermissive, polroles = '{0}', pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
-FROM pg_policy WHERE polrelid = %s::regclass
+SELECT polcmd::text, polpermissive,
+       (SELECT string_agg(coalesce(r.rolname, 'PUBLIC'), ',') FROM unnest(polroles) AS role LEFT JOIN pg_roles r ON r.oid = role),
+       pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
+FROM pg_policy WHERE polrelid = %s::regclass ORDER BY 1
 """
 _INDEXES = """
 SELECT i.indexrelid::regclass::text, coalesce(a.attname, '(expression)') FROM pg_index i
@@ -85,7 +97,8 @@ def _tenant_table(connection: Connection, name: str) -> list[str]:
     found += [] if enabled else ["row security is not enabled"]
     found += [] if forced else ["row security is not forced"]
     policies = connection.execute(_POLICIES, [name]).fetchall()
-    found += [] if policies == [("*", True, True, POLICY, POLICY)] else ["its policies are not exactly the standard one"]
+    wanted = [STANDARD, FOR_AUDITOR] if name.rpartition(".")[2] in AUDITED else [STANDARD]
+    found += [] if policies == wanted else ["its policies are not exactly the standard one"]
     for index, leading in connection.execute(_INDEXES, [name]).fetchall():
         short = index.rpartition(".")[2]
         if leading != "practice_id" and short not in INDEX_EXCEPTIONS:
@@ -106,7 +119,7 @@ def _app_rights(connection: Connection, schema: str, name: str) -> list[str]:
 def _roles(connection: Connection) -> list[str]:
     rows = connection.execute(
         "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s) AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb)",
-        [[f"{service}_{kind}" for service in SERVICES for kind in ("owner", "app")] + ["debezium"]],
+        [[f"{service}_{kind}" for service in SERVICES for kind in ("owner", "app")] + ["debezium", "auditor"]],
     ).fetchall()
     found = [f"role {name} has more rights than it needs" for (name,) in rows]
     for service in SERVICES:
@@ -131,7 +144,20 @@ def _strangers(connection: Connection) -> list[str]:
       AND NOT (grantee = 'debezium' AND table_name = 'outbox' AND privilege_type = 'SELECT')
     """
     rows = connection.execute(rights, [list(SERVICES)]).fetchall()
-    return found + [f"{table}: {grantee} may {right}" for grantee, table, right in rows]
+    return found + [f"{table}: {grantee} may {right}" for grantee, table, right in rows] + _auditor(connection)
+
+
+def _auditor(connection: Connection) -> list[str]:
+    query = """
+    SELECT table_schema, table_name, column_name, privilege_type FROM information_schema.column_privileges
+    WHERE table_schema = ANY (%s) AND grantee = 'auditor'
+    """
+    rows = connection.execute(query, [[*SERVICES, "tenancy", "cdc"]]).fetchall()
+    return [
+        f"{schema}.{table}: auditor may {right} {column}"
+        for schema, table, column, right in rows
+        if right != "SELECT" or column not in AUDITED.get(table, set())
+    ]
 
 
 def _functions(connection: Connection) -> list[str]:
@@ -160,7 +186,7 @@ def _views(connection: Connection) -> list[str]:
 def _platform(connection: Connection) -> list[str]:
     """The key that signs tenant contexts is nobody's to read, and nobody else makes objects in shared schemas."""
     found = []
-    for role in [*(f"{service}_{kind}" for service in SERVICES for kind in ("app", "owner")), "debezium"]:
+    for role in [*(f"{service}_{kind}" for service in SERVICES for kind in ("app", "owner")), "debezium", "auditor"]:
         reads, creates = connection.execute(_MAY_FORGE, [role, role]).fetchone() or (True, True)
         found += [f"role {role} may touch the tenancy key"] if reads else []
         found += [f"role {role} may create objects in schema tenancy"] if creates else []

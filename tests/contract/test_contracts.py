@@ -187,9 +187,11 @@ class TestSwitchboard:
 
 
 def _by_table(service: str, message: type[Message]) -> bool:
-    """A class that is named in a value (a table from status to event) counts as said: it is called through that value."""
+    """A class counts as said when a command names it in a value, or its type by the end: it is called through that."""
+    ending = message.type.removeprefix(f"vantage.{message.owner}")
     return any(
-        isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id == message.__name__
+        (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id == message.__name__)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(ending))
         for source in sources(ROOT / "services" / service)
         if not source.is_test and source.parts[0] in {"commands", "commands.py"}
         for node in source.nodes
