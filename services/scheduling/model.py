@@ -23,7 +23,8 @@ class Appointment(SchedulingBase):
     """A time somebody comes. Exclusive ones never overlap on a resource: the database refuses it.
 
     Not exclusive are seats of a group booking, which share their slot on purpose, and bookings of Cal.com that collide:
-    Cal.com has accepted them, so they are kept and flagged ``double_booked`` instead of lost.
+    Cal.com has accepted them, so they are kept and flagged ``double_booked`` instead of lost. ``external_id`` is Cal.com's
+    uid of the booking it is now, ``external_key`` our key for it (a seat has its own).
     """
 
     __tablename__ = "appointment"
@@ -43,6 +44,7 @@ class Appointment(SchedulingBase):
     attendee_email: Mapped[str | None]
     attendee_phone: Mapped[str | None]
     external_id: Mapped[str | None]
+    external_key: Mapped[str | None]
     external_sequence: Mapped[int | None]
     exclusive: Mapped[bool] = mapped_column(default=True)
     double_booked: Mapped[bool] = mapped_column(default=False)

@@ -27,7 +27,7 @@ WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(key) FROM unnest($1::b
 INSERT INTO inbox (event_id) SELECT $2 FROM (SELECT count(*) FROM locked) AS all_held ON CONFLICT DO NOTHING RETURNING true
 """
 _READ = """
-SELECT b.uid, b.appointment_id AS id, b.superseded, a.status, a.starts_at, a.ends_at, a.external_sequence AS sequence,
+SELECT b.uid, b.appointment_id AS id, b.uid <> a.external_key AS superseded, a.status, a.starts_at, a.ends_at, a.external_sequence AS sequence,
        NULL::text AS name, NULL::text AS email, NULL::text AS phone
 FROM external_booking b JOIN appointment a ON a.practice_id = b.practice_id AND a.id = b.appointment_id
 WHERE b.practice_id = $1 AND b.uid = ANY($2::text[])
@@ -39,31 +39,28 @@ FROM (SELECT patient_id, name, email, phone FROM contact WHERE practice_id = $1 
 _INSERT = """
 WITH booked AS (
   INSERT INTO appointment (practice_id, id, version, status, source, resource, title, starts_at, ends_at, time_zone, patient_id,
-                           attendee_name, attendee_email, attendee_phone, external_id, external_sequence, exclusive, double_booked,
-                           created_at, updated_at)
-  VALUES ($1, $2, 1, $3, 'calcom', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)
+                           attendee_name, attendee_email, attendee_phone, external_id, external_key, external_sequence, exclusive,
+                           double_booked, created_at, updated_at)
+  VALUES ($1, $2, 1, $3, 'calcom', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18)
   ON CONFLICT DO NOTHING RETURNING id
 ), linked AS (
-  INSERT INTO external_booking (practice_id, uid, appointment_id, superseded)
-  SELECT $1, l.uid, booked.id, l.superseded FROM booked, unnest($18::text[], $19::boolean[]) AS l (uid, superseded)
-  ON CONFLICT (practice_id, uid) DO UPDATE SET appointment_id = excluded.appointment_id, superseded = excluded.superseded
+  INSERT INTO external_booking (practice_id, uid, appointment_id) SELECT $1, l.uid, booked.id FROM booked, unnest($19::text[]) AS l (uid)
 )
 SELECT true FROM booked
 """
-_REPLACE_CURRENT = "UPDATE external_booking SET superseded = true WHERE practice_id = $1 AND appointment_id = $2 AND uid <> $3"
 _LINK = """
-INSERT INTO external_booking (practice_id, uid, appointment_id, superseded)
-SELECT $1, l.uid, $2, l.superseded FROM unnest($3::text[], $4::boolean[]) AS l (uid, superseded)
-ON CONFLICT (practice_id, uid) DO UPDATE SET appointment_id = excluded.appointment_id, superseded = excluded.superseded
+INSERT INTO external_booking (practice_id, uid, appointment_id) SELECT $1, l.uid, $2 FROM unnest($3::text[]) AS l (uid)
+ON CONFLICT (practice_id, uid) DO UPDATE SET appointment_id = excluded.appointment_id
 """
 _MOVE = """
 UPDATE appointment SET version = version + 1, status = 'booked', resource = $3, title = $4, starts_at = $5, ends_at = $6, time_zone = $7,
-                       external_id = $8, external_sequence = coalesce($9, external_sequence), exclusive = $10, double_booked = $11,
-                       updated_at = $12
+                       external_id = $8, external_key = $9, external_sequence = coalesce($10, external_sequence), exclusive = $11,
+                       double_booked = $12, updated_at = $13
 WHERE practice_id = $1 AND id = $2 RETURNING *
 """
 _CANCEL = """
-UPDATE appointment SET version = version + 1, status = 'cancelled', external_id = coalesce($3, external_id), updated_at = $4
+UPDATE appointment SET version = version + 1, status = 'cancelled', external_id = coalesce($3, external_id),
+                       external_key = coalesce($4, external_key), updated_at = $5
 WHERE practice_id = $1 AND id = $2 AND status <> 'cancelled' RETURNING *
 """
 _SET_ASIDE = """
@@ -107,7 +104,7 @@ async def _apply(decision: Decision, notice: BookingNotice, rows: list[asyncpg.R
         case Verdict.CANCELLED:
             assert appointment_id is not None
             await _link(decision, tx)
-            await _cancel(appointment_id, notice.reason, notice.uid, tx)
+            await _cancel(appointment_id, notice.reason, notice if decision.current else None, tx)
         case Verdict.STALE | Verdict.DUPLICATE:
             await _link(decision, tx)
     if decision.absorb is not None:
@@ -121,44 +118,42 @@ async def _new(decision: Decision, notice: BookingNotice, patient_id: UUID | Non
         status=(AppointmentStatus.CANCELLED if gone else AppointmentStatus.BOOKED).value, resource=notice.resource, title=notice.title,
         starts_at=notice.starts_at, ends_at=notice.ends_at, time_zone=notice.time_zone, patient_id=patient_id,
         attendee_name=notice.attendee.name, attendee_email=notice.attendee.email, attendee_phone=notice.attendee.phone,
-        external_id=notice.uid, external_sequence=notice.sequence, exclusive=notice.exclusive, double_booked=False,
+        external_id=notice.uid, external_key=notice.key, external_sequence=notice.sequence, exclusive=notice.exclusive, double_booked=False,
         created_at=tx.now, updated_at=tx.now,
     )  # fmt: skip
-    links = [(key, True) for key in decision.older] + [(notice.key, False)]
-    if not await _insert(appointment, links, tx):
+    keys = [*decision.older, notice.key]
+    if not await _insert(appointment, keys, tx):
         # Cal.com accepted both: what collides is kept and flagged, outside the exclusion.
         appointment.exclusive, appointment.double_booked = False, True
-        await _insert(appointment, links, tx)
+        await _insert(appointment, keys, tx)
     if gone:
         tx.emit(AppointmentCancelled(**appointment.state(), reason=notice.reason))
     else:
         tx.emit(AppointmentBooked(**appointment.state(), attendee=appointment.attendee, double_booked=appointment.double_booked))
 
 
-async def _insert(a: Appointment, links: list[tuple[str, bool]], tx: Tx) -> bool:
+async def _insert(a: Appointment, keys: list[str], tx: Tx) -> bool:
     """False when another appointment has the time on that resource."""
     inserted = await tx.value(
         _INSERT, a.practice_id, a.id, a.status, a.resource, a.title, a.starts_at, a.ends_at, a.time_zone, a.patient_id, a.attendee_name,
-        a.attendee_email, a.attendee_phone, a.external_id, a.external_sequence, a.exclusive, a.double_booked, a.created_at,
-        [key for key, _ in links], [superseded for _, superseded in links],
+        a.attendee_email, a.attendee_phone, a.external_id, a.external_key, a.external_sequence, a.exclusive, a.double_booked, a.created_at,
+        keys,
     )  # fmt: skip
     return inserted is True
 
 
 async def _link(decision: Decision, tx: Tx) -> None:
-    if decision.current is not None:
-        await tx.execute(_REPLACE_CURRENT, tx.practice_id, decision.appointment_id, decision.current)
-    keys = [*decision.older, *([decision.current] if decision.current is not None else [])]
+    """Remember which keys lead to the appointment. The one that is not its own key is superseded."""
+    keys = [key for key in (*decision.older, decision.current) if key is not None]
     if keys:
-        superseded = [key != decision.current for key in keys]
-        await tx.execute(_LINK, tx.practice_id, decision.appointment_id, keys, superseded)
+        await tx.execute(_LINK, tx.practice_id, decision.appointment_id, keys)
 
 
 async def _move(appointment_id: UUID, notice: BookingNotice, before: asyncpg.Record, tx: Tx) -> None:
     def values(exclusive: bool, double_booked: bool) -> tuple[Any, ...]:
         return (
             tx.practice_id, appointment_id, notice.resource, notice.title, notice.starts_at, notice.ends_at, notice.time_zone, notice.uid,
-            notice.sequence, exclusive, double_booked, tx.now,
+            notice.key, notice.sequence, exclusive, double_booked, tx.now,
         )  # fmt: skip
 
     await tx.execute("SAVEPOINT move")
@@ -172,7 +167,9 @@ async def _move(appointment_id: UUID, notice: BookingNotice, before: asyncpg.Rec
     tx.emit(AppointmentRescheduled(**moved.state(), previous_starts_at=before["starts_at"], previous_ends_at=before["ends_at"]))
 
 
-async def _cancel(appointment_id: UUID, reason: str | None, uid: str | None, tx: Tx) -> None:
-    row = await tx.row(_CANCEL, tx.practice_id, appointment_id, uid, tx.now)
+async def _cancel(appointment_id: UUID, reason: str | None, by: BookingNotice | None, tx: Tx) -> None:
+    """``by`` is the booking the appointment has become, when it is another one than before."""
+    uid, key = (by.uid, by.key) if by is not None else (None, None)
+    row = await tx.row(_CANCEL, tx.practice_id, appointment_id, uid, key, tx.now)
     if row is not None:
         tx.emit(AppointmentCancelled(**appointment_from(row).state(), reason=reason))

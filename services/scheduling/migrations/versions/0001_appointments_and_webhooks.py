@@ -24,6 +24,7 @@ CREATE TABLE appointment (
   attendee_email     text,
   attendee_phone     text,
   external_id        text,
+  external_key       text,
   external_sequence  integer,
   exclusive          boolean NOT NULL DEFAULT true,
   double_booked      boolean NOT NULL DEFAULT false,
@@ -45,11 +46,9 @@ CREATE TABLE external_booking (
   practice_id    uuid NOT NULL,
   uid            text NOT NULL,
   appointment_id uuid NOT NULL,
-  superseded     boolean NOT NULL,
   PRIMARY KEY (practice_id, uid),
   FOREIGN KEY (practice_id, appointment_id) REFERENCES appointment (practice_id, id)
 );
-CREATE INDEX external_booking_of ON external_booking (practice_id, appointment_id);
 CREATE TABLE set_aside_notice (
   practice_id uuid NOT NULL,
   id          uuid NOT NULL,
