@@ -43,7 +43,7 @@ check: $(SYNCED) ## the gate: format, lint, types, walls, own lints, generated f
 static: format lint types walls lints generated
 
 format: $(SYNCED)
-	@$(BIN)/ruff format --check --quiet . || { echo "format: run make fmt"; exit 1; }
+	@$(BIN)/ruff format --check --output-format=concise --quiet . || { echo "format: run make fmt"; exit 1; }
 
 lint: $(SYNCED)
 	@$(BIN)/ruff check --quiet .
