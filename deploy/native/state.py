@@ -1,0 +1,94 @@
+"""What one checkout's system is: its directory, its ports, its secrets. Chosen once, kept in ``.vantage/``."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import socket
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.contracts.topics import SERVICES
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = (
+    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_admin", *SERVICES, "sendgrid", "calcom", "issuer",
+)  # fmt: skip
+HEX_KEYS = ("tenancy_key", "secrets_key", "ledger_signing_key")
+ROLES = ("postgres", "debezium", "auditor", *(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "app")))
+
+
+@dataclass(frozen=True)
+class State:
+    """``directory`` holds everything; nothing outside it is written."""
+
+    directory: Path
+    ports: dict[str, int]
+    secrets: dict[str, str]
+    kafka_cluster_id: str
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "etc"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "log"
+
+    def url(self, role: str, database: str = "vantage") -> str:
+        """``postgresql://`` URL of a role."""
+        return f"postgresql://{role}:{self.secrets[role]}@127.0.0.1:{self.ports['postgres']}/{database}"
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.ports['gateway']}"
+
+    def http(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+
+def load(directory: Path) -> State:
+    """The state of a directory, made on first use."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ports = _kept(directory / "ports.json", lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
+    keys = _kept(directory / "secrets.json", _new_secrets, mode=0o600)
+    cluster = _kept(directory / "kafka.json", lambda: {"cluster_id": new_cluster_id()})
+    return State(directory, ports, keys, cluster["cluster_id"])
+
+
+def _kept(path: Path, make, mode: int = 0o644):  # type: ignore[no-untyped-def]
+    if not path.exists():
+        path.touch(mode=mode)
+        path.write_text(json.dumps(make(), indent=2))
+    return json.loads(path.read_text())
+
+
+def _new_secrets() -> dict[str, str]:
+    passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
+    return passwords | {name: secrets.token_hex(32) for name in HEX_KEYS}
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports nobody listens on right now, below the range the kernel hands out to outgoing connections."""
+    found: list[int] = []
+    with ExitStack() as stack:
+        while len(found) < count:
+            port = 20_000 + secrets.randbelow(10_000)
+            probe = stack.enter_context(socket.socket())
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+    return found
+
+
+def new_cluster_id() -> str:
+    """A Kafka cluster id: 16 random bytes, URL-safe base64, not beginning with a hyphen."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text

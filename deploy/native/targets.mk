@@ -1,0 +1,17 @@
+# The running system. Included by the Makefile.
+.PHONY: up down status logs apply demo
+
+up: $(SYNCED) ## bring the whole system up (Postgres, Kafka, Debezium, gateway, services, provider simulators)
+	@$(BIN)/python -m deploy.native up
+
+down: $(SYNCED) ## stop it; data stays in .vantage/
+	@$(BIN)/python -m deploy.native down
+
+status: $(SYNCED) ## what runs, where, and what differs from what is declared
+	@$(BIN)/python -m deploy.native status
+
+logs: $(SYNCED) ## the last lines of one process: make logs NAME=workflows
+	@$(BIN)/python -m deploy.native logs $(or $(NAME),supervisord)
+
+apply: $(SYNCED) ## topics, connector, roles and publication as declared
+	@$(BIN)/python -m deploy.native apply
