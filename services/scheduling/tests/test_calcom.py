@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,6 +20,7 @@ from libs.contracts.envelope import Message
 from libs.contracts.patients import PatientDetails, PatientRegistered
 from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentMatched, AppointmentRescheduled
 from libs.testing.fixtures import incoming
+from libs.testing.simulators.calcom import API_VERSION, CalcomSimulator
 from services.scheduling.tests.cal import SECRET, cancelled, created, moved, signature
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
@@ -271,6 +273,28 @@ class TestMatching:
         await service.batches.handle([incoming(first, practice)])
         async with work(Principal.system("test", practice)) as tx:
             assert await tx.value("SELECT email FROM contact WHERE practice_id = $1", practice) == "new@berg.example"
+
+
+class TestAgainstTheSimulator:
+    async def test_follows_a_booking_from_the_page_to_its_end(
+        self, deliver: Deliver, service: Service, client: httpx.AsyncClient, work: Work, practice: UUID, outbox: Outbox, tmp_path: Path
+    ) -> None:
+        simulator = CalcomSimulator(tmp_path)
+        simulator._client = client
+        key = {"Authorization": "Bearer cal_test", "cal-api-version": API_VERSION}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(simulator.app()), base_url="http://cal.test") as cal:
+            hook = {"url": f"http://vantage.test/webhooks/calcom/{practice}", "secret": SECRET}
+            await cal.post("/_control/webhook", json=hook)
+            told = {"name": "Jo Berg", "email": "jo@berg.example", "start": "2026-12-10T09:00:00Z"}
+            booked = (await cal.post("/_control/book", json=told)).json()
+            again = (await cal.post("/_control/resend", json={"uid": booked["uid"], "times": 5})).json()
+            path = f"/v2/bookings/{booked['uid']}/reschedule"
+            move = (await cal.post(path, json={"start": "2026-12-11T09:00:00Z"}, headers=key)).json()
+            await cal.post(f"/v2/bookings/{move['data']['uid']}/cancel", json={"cancellationReason": "ill"}, headers=key)
+        assert (booked["webhook_status"], again["statuses"], move["webhook"]) == (204, [204] * 5, 204)
+        (appointment,) = await appointments(work, practice)
+        assert (appointment["status"], appointment["starts_at"].day, appointment["version"]) == ("cancelled", 11, 3)
+        assert [type(message) for message in await outbox(practice)] == [AppointmentBooked, AppointmentRescheduled, AppointmentCancelled]
 
 
 class TestSetAside:

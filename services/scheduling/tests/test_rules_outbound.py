@@ -50,7 +50,7 @@ class TestSignedHeaders:
 
 
 class TestSecret:
-    @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64!"])
+    @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_====", "   ", "whsec_not base64!"])
     def test_is_refused_when_it_holds_no_key(self, secret: str) -> None:
         with pytest.raises(ValueError, match="no webhook secret"):
             secret_key(secret)
