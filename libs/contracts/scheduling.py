@@ -79,6 +79,13 @@ class AppointmentMatched(AppointmentState, type="vantage.scheduling.appointment-
     """An unmatched appointment found its patient."""
 
 
+class AppointmentsViewed(Event, type="vantage.scheduling.appointments-viewed.v1", subject="appointments/viewed"):
+    """Somebody read appointments. ``view`` names the operation, ``appointment_ids`` holds those shown, at most 100."""
+
+    appointment_ids: list[UUID]
+    view: str
+
+
 class WebhookDeliveryExhausted(Event, type="vantage.scheduling.webhook-delivery-exhausted.v1", subject="webhook-delivery/{delivery_id}"):
     """An outbound webhook was given up after its last attempt."""
 

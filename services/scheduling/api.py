@@ -39,7 +39,7 @@ from services.scheduling.commands.endpoint import (
     remove_endpoint,
     show_endpoint,
 )
-from services.scheduling.commands.notices import set_aside, take_notice
+from services.scheduling.commands.notices import again_when_aborted, set_aside, take_notice
 from services.scheduling.rules.signatures import calcom_signature_valid
 
 _NOBODYS_SECRET = secrets.token_hex(32)
@@ -136,15 +136,19 @@ def calcom_routes(box: SecretBox) -> APIRouter:
         """
         raw = await request.body()
         signature = request.headers.get(SIGNATURE_HEADER)
-        async with work(Principal.system("calcom", practice_id)) as tx:
-            tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
-            if not calcom_signature_valid(raw, signature, await valid_secrets(box, tx) or [_NOBODYS_SECRET]):
-                raise WebhookRefused
-            notice = read_notice(raw)
-            if not isinstance(notice, SetAside):
-                await take_notice(notice, tx)
-            elif notice.reason != PING:
-                await set_aside(notice.reason, notice.trigger, notice.delivery_key, raw, tx)
+
+        async def take() -> None:
+            async with work(Principal.system("calcom", practice_id)) as tx:
+                tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
+                if not calcom_signature_valid(raw, signature, await valid_secrets(box, tx) or [_NOBODYS_SECRET]):
+                    raise WebhookRefused
+                notice = read_notice(raw)
+                if not isinstance(notice, SetAside):
+                    await take_notice(notice, tx)
+                elif notice.reason != PING:
+                    await set_aside(notice.reason, notice.trigger, notice.delivery_key, raw, tx)
+
+        await again_when_aborted(take)
         return Response(status_code=204)
 
     return router

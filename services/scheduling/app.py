@@ -26,6 +26,7 @@ def build(settings: Settings) -> Service:
     service.api(api.endpoint_routes(box, partial(check_url, development=settings.webhooks_allow_private), wake))
     service.consumes(partial(consumers.subscribe, wake=wake))
     service.every(seconds=1.0, run=partial(timers.deliver_webhooks, dispatcher), name="webhooks")
-    service.background(start=sender.open, stop=dispatcher.drained)
+    # Left in reverse: the attempts in progress are finished and recorded before their client is closed.
     service.background(start=sender.open, stop=sender.close)
+    service.background(start=dispatcher.open, stop=dispatcher.drained)
     return service

@@ -7,12 +7,19 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from libs.common.command import Command, Line
+from libs.common.db import SERIALIZATION_FAILURES
 from libs.common.errors import Conflict, NotFound, VersionMismatch
 from libs.common.work import Tx
-from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentConfirmed, AppointmentRescheduled
+from libs.contracts.scheduling import (
+    AppointmentBooked,
+    AppointmentCancelled,
+    AppointmentConfirmed,
+    AppointmentRescheduled,
+    AppointmentsViewed,
+)
 from services.scheduling.model import Appointment
 from services.scheduling.queries import appointment_by_id, appointments_between, is_contact, lock, lock_keys, patient_of
 from services.scheduling.rules.appointments import check_time_zone, check_times
@@ -166,18 +173,21 @@ async def cancel_appointment(appointment_id: UUID, cmd: CancelAppointment, tx: T
 
 
 async def show_appointment(appointment_id: UUID, tx: Tx) -> AppointmentView:
-    """Raises ``AppointmentNotFound``."""
+    """Read one; that it was read is said in the same transaction. Raises ``AppointmentNotFound``."""
     appointment = await appointment_by_id(appointment_id, tx)
     if appointment is None:
         raise AppointmentNotFound
+    tx.emit(AppointmentsViewed(appointment_ids=[appointment.id], view="record"))
     return AppointmentView.of(appointment)
 
 
 async def list_appointments(
     tx: Tx, *, since: datetime | None, until: datetime | None, patient_id: UUID | None, after: tuple[str, ...] | None, limit: int
 ) -> list[AppointmentView]:
-    """By start; one more than ``limit`` when there is more."""
+    """By start; one more than ``limit`` when there is more. That they were read is said in the same transaction."""
     found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, after=after, limit=limit)
+    if found:
+        tx.emit(AppointmentsViewed(appointment_ids=[appointment.id for appointment in found[:limit]], view="list"))
     return [AppointmentView.of(appointment) for appointment in found]
 
 
@@ -191,10 +201,13 @@ async def _for_change(appointment_id: UUID, tx: Tx, if_version: int | None) -> A
 
 
 async def _write(tx: Tx) -> None:
-    """Let the database judge the time now. Raises ``SlotTaken``."""
+    """Let the database judge the time now. Raises ``SlotTaken``.
+
+    Two moves that want each other's slot wait in a circle: the database ends one of them, and its slot is taken.
+    """
     try:
         await tx.session.flush()
-    except IntegrityError as error:
-        if getattr(error.orig, "sqlstate", None) == EXCLUSION_VIOLATION:
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in {EXCLUSION_VIOLATION, *SERIALIZATION_FAILURES}:
             raise SlotTaken(pointer="/starts_at") from error
         raise

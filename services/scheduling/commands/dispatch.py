@@ -98,6 +98,9 @@ class Dispatcher:
             self._start(claim["practice_id"], claim["delivery_id"])
         return max(0.0, (upcoming - now).total_seconds()) if upcoming is not None else None
 
+    async def open(self) -> None:
+        """Nothing to prepare: the duty starts the attempts."""
+
     async def drained(self) -> None:
         """Wait for the attempts in progress. None is cut off: each has its own time limit."""
         await asyncio.gather(*self._running, return_exceptions=True)

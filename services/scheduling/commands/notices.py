@@ -6,12 +6,14 @@ saw no answer; after it the notice's mark makes a repetition harmless.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from libs.common.ids import derived_id
+from libs.common.logging import get_logger
 from libs.common.work import Tx
 from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentRescheduled, AppointmentSource, AppointmentStatus
 from services.scheduling.model import Appointment
@@ -19,6 +21,9 @@ from services.scheduling.queries import appointment_from, lock_keys
 from services.scheduling.rules.attendees import Candidate, match
 from services.scheduling.rules.notices import BookingNotice, Decision, Known, Verdict, classify
 
+log = get_logger()
+
+TRIES = 4
 SUPERSEDED = "superseded by another booking"
 
 # The locks first: whoever held them has committed, and the statement after this one sees what they wrote.
@@ -68,6 +73,16 @@ INSERT INTO set_aside_notice (practice_id, id, received_at, trigger, reason, bod
 """
 
 
+async def again_when_aborted(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Two moves that want each other's slot wait in a circle: the database aborts one, nothing of it happened, so it is repeated."""
+    for _ in range(TRIES - 1):
+        try:
+            return await attempt()
+        except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+            log.info("calcom.again")
+    return await attempt()
+
+
 async def take_notice(notice: BookingNotice, tx: Tx) -> Verdict:
     """Apply one notice and say what changed; a repetition, a late or an overtaken one changes nothing."""
     keys = [key for key in (notice.key, notice.previous_key, notice.root_key) if key is not None]
@@ -82,6 +97,7 @@ async def take_notice(notice: BookingNotice, tx: Tx) -> Verdict:
 
 async def set_aside(reason: str, trigger: str, delivery_key: str, raw: bytes, tx: Tx) -> None:
     """Keep a signed body nobody acts upon yet, once: nothing a practice was told is thrown away."""
+    log.info("calcom.set_aside", reason=reason, practice_id=str(tx.practice_id))
     await tx.execute(_SET_ASIDE, tx.practice_id, derived_id("calcom", tx.practice_id, delivery_key), tx.now, trigger, reason, raw)
 
 

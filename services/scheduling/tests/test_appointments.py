@@ -17,7 +17,13 @@ from libs.common.service import Service
 from libs.common.work import Work
 from libs.contracts.envelope import Message
 from libs.contracts.patients import PatientDetails, PatientRegistered
-from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentConfirmed, AppointmentRescheduled
+from libs.contracts.scheduling import (
+    AppointmentBooked,
+    AppointmentCancelled,
+    AppointmentConfirmed,
+    AppointmentRescheduled,
+    AppointmentsViewed,
+)
 from libs.testing.fixtures import incoming
 from services.scheduling.commands import contacts
 from services.scheduling.commands.appointments import BookAppointment, SlotTaken, book_appointment
@@ -176,6 +182,15 @@ class TestRace:
         )
         assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
 
+    async def test_refuses_two_who_want_each_others_slots(self, client: httpx.AsyncClient, as_user: Headers) -> None:
+        for hour in range(0, 40, 4):
+            one, two = [(await client.post("/v1/appointments", json=body(hour + n), headers=as_user)).json()["id"] for n in (0, 1)]
+            answers = await asyncio.gather(
+                client.post(f"/v1/appointments/{one}/reschedule", json=times(hour + 1), headers=as_user),
+                client.post(f"/v1/appointments/{two}/reschedule", json=times(hour), headers=as_user),
+            )
+            assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "slot_taken")] * 2
+
     async def test_lets_one_of_many_cancel(self, client: httpx.AsyncClient, as_user: Headers, booked: dict[str, Any]) -> None:
         answers = await asyncio.gather(
             *(client.post(f"/v1/appointments/{booked['id']}/cancel", json={}, headers=as_user) for _ in range(10))
@@ -285,6 +300,18 @@ class TestRead:
         answer = await client.get(f"/v1/appointments/{booked['id']}", headers=as_user)
         assert answer.json() == booked
         assert answer.headers["etag"] == '"1"'
+
+    async def test_leaves_a_trace_of_every_reading(
+        self, client: httpx.AsyncClient, as_user: Headers, booked: dict[str, Any], practice: UUID, outbox: Outbox
+    ) -> None:
+        await client.get(f"/v1/appointments/{booked['id']}", headers=as_user)
+        await client.get("/v1/appointments", headers=as_user)
+        await client.get("/v1/appointments", params={"since": "2100-01-01T00:00:00Z"}, headers=as_user)
+        viewed = [message for message in await outbox(practice) if isinstance(message, AppointmentsViewed)]
+        assert [(message.view, [str(shown) for shown in message.appointment_ids]) for message in viewed] == [
+            ("record", [booked["id"]]),
+            ("list", [booked["id"]]),
+        ]
 
     async def test_lists_by_start_page_by_page(self, client: httpx.AsyncClient, as_user: Headers) -> None:
         made = [(await client.post("/v1/appointments", json=body(hour), headers=as_user)).json()["id"] for hour in (3, 1, 2, 5, 4)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import orjson
 import pytest
@@ -21,6 +22,7 @@ from libs.contracts.patients import PatientDetails, PatientRegistered
 from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentMatched, AppointmentRescheduled
 from libs.testing.fixtures import incoming
 from libs.testing.simulators.calcom import API_VERSION, CalcomSimulator
+from services.scheduling.commands.notices import TRIES, again_when_aborted
 from services.scheduling.tests.cal import SECRET, cancelled, created, moved, signature
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
@@ -209,6 +211,34 @@ class TestCollision:
         await deliver(created("u2"))
         await deliver(moved("u3", previous="u2", startTime="2026-12-11T09:00:00Z", endTime="2026-12-11T09:30:00Z"))
         assert [row["double_booked"] for row in await appointments(work, practice)] == [False, False]
+
+    async def test_of_two_that_take_each_others_slots_loses_neither(self, deliver: Deliver, work: Work, practice: UUID) -> None:
+        first = {"startTime": "2026-12-10T09:00:00Z", "endTime": "2026-12-10T09:30:00Z"}
+        second = {"startTime": "2026-12-10T10:00:00Z", "endTime": "2026-12-10T10:30:00Z"}
+        for host in range(5):
+            told: dict[str, Any] = {"organizer": {"id": host}}
+            await deliver(created(f"a{host}", **first, **told))
+            await deliver(created(f"b{host}", **second, **told))
+            answers = await asyncio.gather(
+                deliver(moved(f"c{host}", previous=f"a{host}", **second, **told)),
+                deliver(moved(f"d{host}", previous=f"b{host}", **first, **told)),
+            )
+            assert [answer.status_code for answer in answers] == [204, 204]
+        rows = await appointments(work, practice)
+        assert len(rows) == 10
+        assert {row["external_id"][0]: row["starts_at"].hour for row in rows} == {"c": 10, "d": 9}
+
+    async def test_that_never_ends_is_not_repeated_for_ever(self) -> None:
+        tried = 0
+
+        async def attempt() -> None:
+            nonlocal tried
+            tried += 1
+            raise asyncpg.DeadlockDetectedError
+
+        with pytest.raises(asyncpg.DeadlockDetectedError):
+            await again_when_aborted(attempt)
+        assert tried == TRIES
 
     async def test_is_none_between_hosts_nor_between_seats(self, deliver: Deliver, work: Work, practice: UUID) -> None:
         await deliver(created("u1"))

@@ -500,6 +500,26 @@ class TestDispatch:
         (at,) = await due(work, practice)
         assert 50 < (at - datetime.now(UTC)).total_seconds() <= 60
 
+    async def test_finishes_and_records_what_it_began_before_the_service_leaves(
+        self, endpoint: Endpoint, settings_for: Callable[..., Any], work: Work, practice: UUID, client: httpx.AsyncClient, as_admin: Headers
+    ) -> None:
+        release = asyncio.Event()
+
+        async def wait(_: web.Request) -> web.StreamResponse:
+            await release.wait()
+            return web.Response()
+
+        receiver, _ = await endpoint(wait)
+        leaving = build(settings_for(Settings, webhooks_allow_private=True))
+        await tell(leaving, practice)
+        while not receiver.arrived.is_set():
+            await leaving._duties["webhooks"]._run()
+        closing = asyncio.create_task(leaving._close())
+        release.set()
+        await closing
+        await leaving.engine.dispose()
+        assert [delivery["state"] for delivery in await log(client, as_admin)] == ["delivered"]
+
     async def test_tells_when_it_wants_to_run_again(
         self, endpoint: Endpoint, service: Service, dispatcher: Dispatcher, work: Work, practice: UUID
     ) -> None:
