@@ -15,3 +15,6 @@ logs: $(SYNCED) ## the last lines of one process: make logs NAME=workflows
 
 apply: $(SYNCED) ## topics, connector, roles and publication as declared
 	@$(BIN)/python -m deploy.native apply
+
+demo: $(SYNCED) ## show the main job: one booking from webhook to e-mail, timeline and ledger
+	@$(BIN)/python -m deploy.demo

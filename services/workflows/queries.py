@@ -63,24 +63,24 @@ async def version_of(practice_id: UUID, workflow_id: UUID, version: int, tx: Tx)
     return definition
 
 
-async def patients(keys: Iterable[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
+async def patients(keys: Iterable[Key], tx: Tx) -> dict[Key, dict[str, Any]]:
     return await _projected(
         "SELECT p.* FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) JOIN patient p USING (practice_id, id)", keys, tx
     )
 
 
-async def appointments(keys: Iterable[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
+async def appointments(keys: Iterable[Key], tx: Tx) -> dict[Key, dict[str, Any]]:
     return await _projected(
         "SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) JOIN appointment a USING (practice_id, id)", keys, tx
     )
 
 
-async def _projected(sql: str, keys: Iterable[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
+async def _projected(sql: str, keys: Iterable[Key], tx: Tx) -> dict[Key, dict[str, Any]]:
     wanted = sorted(set(keys))
     if not wanted:
         return {}
     rows = await tx.rows(sql, [key[0] for key in wanted], [key[1] for key in wanted])
-    return {(row["practice_id"], row["id"]): row for row in rows}
+    return {(row["practice_id"], row["id"]): dict(row) for row in rows}
 
 
 async def practices(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str, Any]]:

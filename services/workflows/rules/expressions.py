@@ -126,7 +126,7 @@ class CelCpp:
 class _CppExpression:
     def __init__(self, expression: Any) -> None:
         self._expression = expression
-        self.is_boolean = expression.return_type() in {cel.Type.BOOL, cel.Type.DYN}
+        self.is_boolean = any(expression.return_type() == kind for kind in (cel.Type.BOOL, cel.Type.DYN))  # types are not hashable
 
     def evaluate(self, bound: Any) -> Evaluated:
         result = self._expression.eval(bound)
