@@ -213,8 +213,8 @@ class TestCollision:
         assert [row["double_booked"] for row in await appointments(work, practice)] == [False, False]
 
     async def test_of_two_that_take_each_others_slots_loses_neither(self, deliver: Deliver, work: Work, practice: UUID) -> None:
-        first = {"startTime": "2026-12-10T09:00:00Z", "endTime": "2026-12-10T09:30:00Z"}
-        second = {"startTime": "2026-12-10T10:00:00Z", "endTime": "2026-12-10T10:30:00Z"}
+        first: dict[str, Any] = {"startTime": "2026-12-10T09:00:00Z", "endTime": "2026-12-10T09:30:00Z"}
+        second: dict[str, Any] = {"startTime": "2026-12-10T10:00:00Z", "endTime": "2026-12-10T10:30:00Z"}
         for host in range(5):
             told: dict[str, Any] = {"organizer": {"id": host}}
             await deliver(created(f"a{host}", **first, **told))
