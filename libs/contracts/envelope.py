@@ -22,7 +22,7 @@ CONTENT_TYPE = "application/json"
 
 Kind = Literal["event", "command", "description"]
 
-_TYPE = re.compile(r"^vantage\.(?P<owner>[a-z]+)\.(?P<name>[a-z][a-z-]*)\.v(?P<version>[1-9][0-9]*)$")
+_TYPE = re.compile(r"vantage\.(?P<owner>[a-z]+)\.(?P<name>[a-z][a-z-]*)\.v(?P<version>[1-9][0-9]*)")
 
 
 class Message(BaseModel):
@@ -39,7 +39,7 @@ class Message(BaseModel):
         super().__init_subclass__(**kwargs)
         if type is None:
             return
-        match = _TYPE.match(type)
+        match = _TYPE.fullmatch(type)
         if match is None:
             message = f"{cls.__name__}: {type!r} is not vantage.<owner>.<name>.v<n>"
             raise TypeError(message)
@@ -130,7 +130,7 @@ def read_envelope(headers: dict[str, str]) -> Envelope:
     if headers.get("ce_specversion", "") != SPECVERSION:
         message = "header ce_specversion is not 1.0"
         raise EnvelopeError(message)
-    if _TYPE.match(headers["ce_type"]) is None:
+    if _TYPE.fullmatch(headers["ce_type"]) is None:
         message = "header ce_type is not vantage.<owner>.<name>.v<n>"
         raise EnvelopeError(message)
     return Envelope(

@@ -7,13 +7,13 @@ from datetime import date
 from typing import Any
 
 OLDEST_BIRTH_YEAR = 1880
-_EMAIL = re.compile(r"^[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}$")
-_PHONE = re.compile(r"^\+[1-9][0-9]{6,14}$")
+_EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def normal_email(text: str) -> str:
     """Lower-cased address. Raises ``ValueError`` for what cannot be one."""
-    if not _EMAIL.match(text):
+    if not _EMAIL.fullmatch(text):
         message = "this is not an e-mail address"
         raise ValueError(message)
     return text.lower()
@@ -22,7 +22,7 @@ def normal_email(text: str) -> str:
 def normal_phone(text: str) -> str:
     """E.164 (ITU-T): plus sign and 7 to 15 digits; spaces, dots, hyphens and brackets are dropped."""
     digits = re.sub(r"[\s().\-/]", "", text)
-    if not _PHONE.match(digits):
+    if not _PHONE.fullmatch(digits):
         message = "a phone number is written with its country code, like +12025550123"
         raise ValueError(message)
     return digits

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from zoneinfo import available_timezones
 
-_EMAIL = re.compile(r"^[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}$")
+_EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
 
 
 @cache
@@ -24,7 +24,7 @@ def known_time_zone(name: str) -> str:
 
 def normal_email(text: str) -> str:
     """Lower-cased address. Raises ``ValueError`` for what cannot be one."""
-    if not _EMAIL.match(text):
+    if not _EMAIL.fullmatch(text):
         message = "this is not an e-mail address"
         raise ValueError(message)
     return text.lower()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tools.lints import determinism, honesty, network, shape, sql
+from tools.lints import determinism, honesty, network, patterns, shape, sql
 from tools.lints.allowed import ALLOWED, Allowed
 from tools.lints.source import ROOT, Finding, Source, files, sources
 
@@ -15,6 +15,7 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     determinism.environment,
     determinism.sleep,
     network.network,
+    patterns.patterns,
     sql.sql_in_door,
     sql.sql_from_values,
     sql.commit,

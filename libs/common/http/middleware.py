@@ -23,7 +23,7 @@ from libs.common.telemetry import context_of, failed, traceparent_of, tracer
 log = get_logger()
 
 MAX_BODY_BYTES = 1_048_576
-_CORRELATION = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+_CORRELATION = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 
 
@@ -47,7 +47,7 @@ class Surroundings:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         correlation = headers.get("x-correlation-id", "")
-        if not _CORRELATION.match(correlation):
+        if not _CORRELATION.fullmatch(correlation):
             correlation = str(new_id())
         scope.setdefault("state", {})["correlation_id"] = correlation
         started = monotonic()
