@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import httpx
 import orjson
 import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.auth import Principal
 from libs.common.service import Service
@@ -190,6 +192,18 @@ class TestRace:
                 client.post(f"/v1/appointments/{two}/reschedule", json=times(hour), headers=as_user),
             )
             assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "slot_taken")] * 2
+
+    @pytest.mark.parametrize("sqlstate", ["23P01", "40P01", "40001"])
+    async def test_says_that_the_slot_is_taken_when_the_database_ends_a_circle(
+        self, work: Work, admin: Principal, sqlstate: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def flush(_: object) -> None:
+            raise DBAPIError("", {}, type("Aborted", (Exception,), {"sqlstate": sqlstate})())
+
+        monkeypatch.setattr(AsyncSession, "flush", flush)
+        with pytest.raises(SlotTaken):
+            async with work(admin) as tx:
+                await book_appointment(BookAppointment.model_validate_json(orjson.dumps(body())), tx)
 
     async def test_lets_one_of_many_cancel(self, client: httpx.AsyncClient, as_user: Headers, booked: dict[str, Any]) -> None:
         answers = await asyncio.gather(

@@ -472,19 +472,20 @@ class TestDispatch:
         await drain(dispatcher, work, practice)
         assert len({message for url, message in sender.sent if url == slow_receiver.url}) == PER_PRACTICE + 4
 
-    async def test_attempts_nothing_twice_with_two_processes(
+    async def test_leaves_alone_what_another_process_is_claiming(
         self, endpoint: Endpoint, service: Service, work: Work, practice: UUID
     ) -> None:
-        await endpoint(answers(200))
-        await tell(service, practice, *(booked() for _ in range(20)))
+        receiver, _ = await endpoint(answers(200))
+        await tell(service, practice, *(booked() for _ in range(PER_PRACTICE)))
         sender = Slow("")
-        box = SecretBox(SECRETS_KEY)
-        both = [Dispatcher(work, sender, box, slots=32, first_pause_seconds=5, wake=lambda: None) for _ in range(2)]
-        while any(at <= datetime.now(UTC) for at in await due(work, practice)):
-            await asyncio.gather(*(dispatcher.run() for dispatcher in both))
-        for dispatcher in both:
+        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        async with work.batch([], Principal.system("another process")) as tx:
+            await tx.execute("SELECT 1 FROM webhook_due WHERE practice_id = $1 FOR UPDATE", practice)
+            await dispatcher.run()
             await dispatcher.drained()
-        assert len(sender.sent) == len({message for _, message in sender.sent})
+            assert receiver.url not in {url for url, _ in sender.sent}
+        await drain(dispatcher, work, practice)
+        assert len([url for url, _ in sender.sent if url == receiver.url]) == PER_PRACTICE
 
     async def test_brings_a_claim_back_when_the_attempt_dies(
         self, endpoint: Endpoint, service: Service, work: Work, practice: UUID
@@ -515,6 +516,8 @@ class TestDispatch:
         while not receiver.arrived.is_set():
             await leaving._duties["webhooks"]._run()
         closing = asyncio.create_task(leaving._close())
+        left, _ = await asyncio.wait({closing}, timeout=0.3)
+        assert left == set()
         release.set()
         await closing
         await leaving.engine.dispose()
