@@ -171,7 +171,8 @@ class TestAnyOrder:
             fields: dict[str, Any] = {"attendees": [{"email": f"guest{n}@berg.example"}], "responses": {}}
             fields |= {"startTime": f"2026-12-1{n}T09:00:00Z", "endTime": f"2026-12-1{n}T09:30:00Z"}
             told.append(moved(f"u{n}", previous=f"u{n - 1}", root="u0", sequence=n, **fields))
-        await asyncio.gather(*(deliver(body) for body in told[::-1] * 2))
+        answers = await asyncio.gather(*(deliver(body) for body in told[::-1] * 2))
+        assert {answer.status_code for answer in answers} == {204}
         live = [row for row in await appointments(work, practice) if row["status"] != "cancelled"]
         assert [(row["external_id"], row["starts_at"].day) for row in live] == [("u3", 13)]
 
