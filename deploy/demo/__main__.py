@@ -59,7 +59,7 @@ def show(state: states.State) -> None:
     print("\nTo look at:")
     print(f"  the e-mails           {state.http('sendgrid')}/")
     print(f"  Cal.com's bookings    {state.http('calcom')}/")
-    print(f"  the API               {state.gateway}/v1/patients  (token: curl -d '{{\"sub\":\"me\",…}}' {state.http('issuer')}/token)")
+    print(f'  the API               {state.gateway}/v1/patients  (token: curl -d \'{{"sub":"me",…}}\' {state.http("issuer")}/token)')
     print(f"  the export            {state.directory}/ledger-{practice.id}.tar")
 
 

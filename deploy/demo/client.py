@@ -24,6 +24,9 @@ class Client:
         self._state = state
         self._http = httpx.Client(timeout=30.0, trust_env=False)
 
+    def close(self) -> None:
+        self._http.close()
+
     def token(self, role: str, practice_id: str | None = None, *, subject: str | None = None) -> str:
         """An access token from the development issuer."""
         body = {"sub": subject or str(uuid4()), "vantage_role": role, "practice_id": practice_id}

@@ -75,8 +75,11 @@ def intake_workflow(wait_seconds: int = WAIT_SECONDS) -> dict[str, Any]:
     }
 
 
-def set_up(client: Client, state: State, *, wait_seconds: int = WAIT_SECONDS) -> Practice:
-    """A practice with an admin, a colleague, a patient, Cal.com, e-mail and the published workflow."""
+def set_up(client: Client, state: State, *, workflow: dict[str, Any] | None = None, reports: bool = True) -> Practice:
+    """A practice with an admin, a colleague, a patient, Cal.com, e-mail and a published workflow.
+
+    ``reports`` False: SendGrid is not told where to send its delivery reports.
+    """
     mark = secrets.token_hex(3)
     vantage = client.token("vantage_admin")
     name = f"Practice at the Lake {mark}"
@@ -89,19 +92,23 @@ def set_up(client: Client, state: State, *, wait_seconds: int = WAIT_SECONDS) ->
     patient_id = client.call("POST", "/v1/patients", token, patient).json()["id"]
     secret = secrets.token_urlsafe(24)
     client.call("PUT", "/v1/calcom-settings", token, {"webhook_secret": secret})
-    _configure_email(client, state, token, created["id"], mark)
-    client.until("the action catalogue", lambda: {"send_email"} <= {action["name"] for action in client.call("GET", "/v1/actions", token).json()["items"]})
-    workflow = client.call("POST", "/v1/workflows", token, intake_workflow(wait_seconds)).json()
-    client.call("POST", f"/v1/workflows/{workflow['id']}/publish", token)
-    return Practice(created["id"], name, token, patient_id, email, workflow["id"], secret)
+    _configure_email(client, state, token, created["id"], mark, reports=reports)
+    client.until(
+        "the action catalogue",
+        lambda: {"send_email"} <= {action["name"] for action in client.call("GET", "/v1/actions", token).json()["items"]},
+    )
+    saved = client.call("POST", "/v1/workflows", token, workflow or intake_workflow()).json()
+    client.call("POST", f"/v1/workflows/{saved['id']}/publish", token)
+    return Practice(created["id"], name, token, patient_id, email, saved["id"], secret)
 
 
-def _configure_email(client: Client, state: State, token: str, practice_id: str, mark: str) -> None:
+def _configure_email(client: Client, state: State, token: str, practice_id: str, mark: str, *, reports: bool) -> None:
     sender = f"desk.{mark}@practice.example"
     key = client.simulator("sendgrid", "GET", "public_key")["public_key"]
     settings = {"api_key": f"SG.{secrets.token_urlsafe(24)}", "sender_email": sender, "sender_name": "The desk", "webhook_key": key}
     client.call("PUT", "/v1/email-settings", token, settings)
-    client.simulator("sendgrid", "POST", "webhook", {"sender": sender, "url": f"{state.gateway}/webhooks/sendgrid/{practice_id}"})
+    if reports:
+        client.simulator("sendgrid", "POST", "webhook", {"sender": sender, "url": f"{state.gateway}/webhooks/sendgrid/{practice_id}"})
 
 
 def book(client: Client, state: State, practice: Practice, *, host: int | None = None) -> dict[str, Any]:
@@ -131,8 +138,8 @@ def follow(client: Client, practice: Practice, since: datetime, booked: dict[str
     yield hop("the published workflow started a run", run["id"], run["started_at"])
     mail = client.until("the e-mail", lambda: _mails(client, practice))[0]
     yield hop("SendGrid accepted the intake e-mail", mail["message_id"], mail["at"])
-    message = client.until("delivery", lambda: _first(client, token, "/v1/messages", patient_id=practice.patient_id, status="delivered"))
-    yield hop("SendGrid's signed delivery webhook came back", message["id"], message["status_at"])
+    report = client.until("delivery", lambda: _delivered(client, practice))
+    yield hop("SendGrid's signed delivery webhook came back", report["subject"], report["at"])
     reminder = client.until("the reminder", lambda: _mails(client, practice)[1:])[0]
     yield hop("still unconfirmed after the wait: the reminder was accepted", reminder["message_id"], reminder["at"])
     ended = client.until("the run's end", lambda: _ended(client, token, run["id"]))
@@ -142,6 +149,11 @@ def follow(client: Client, practice: Practice, since: datetime, booked: dict[str
 def _first(client: Client, token: str, path: str, **params: Any) -> Any:
     items = client.call("GET", path, token, params=params).json()["items"]
     return items[0] if items else None
+
+
+def _delivered(client: Client, practice: Practice) -> Any:
+    entries = client.call("GET", f"/v1/patients/{practice.patient_id}/timeline", practice.admin).json()["items"]
+    return next((entry for entry in entries if entry["details"].get("status") == "delivered"), None)
 
 
 def _mails(client: Client, practice: Practice) -> list[Any]:
@@ -173,5 +185,3 @@ def _receipt(client: Client, practice: Practice, event_id: str) -> str | None:
         return client.call("GET", "/v1/ledger/proof/inclusion", practice.admin, params={"event_id": event_id}).text
     except DemoFailed:
         return None
-
-

@@ -59,6 +59,9 @@ class ConnectClient:
         self._client = httpx.Client(base_url=url, timeout=10.0, trust_env=False)
         self._cluster_id = cluster_id
 
+    def close(self) -> None:
+        self._client.close()
+
     def until_ready(self, within: float = 90.0) -> None:
         """Wait for ``/health``; refuse a Connect of another cluster. Raises ``ConnectFailed``."""
         deadline = monotonic() + within

@@ -50,7 +50,7 @@ def system_identifier(state: State) -> str:
 def current_lsn(state: State) -> int:
     """The server's WAL position as a number."""
     with _connect(state) as connection:
-        return int(_one(connection, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))  # type: ignore[call-overload]
+        return int(str(_one(connection, "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")))
 
 
 def slot_lag_bytes(state: State) -> int | None:
@@ -63,7 +63,7 @@ def slot_lag_bytes(state: State) -> int | None:
 
 
 def _one(connection: psycopg.Connection, statement: str) -> object:
-    row = connection.execute(statement).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(statement).fetchone()
     assert row is not None
     return row[0]
 

@@ -49,7 +49,7 @@ class Watchdog:
         except (httpx.HTTPError, ConnectFailed, psycopg.Error) as error:
             log.info("watchdog.waiting", exc_info=error)
             return PERIOD_SECONDS
-        return min(PERIOD_SECONDS * 2**self.failures, PAUSE_LIMIT_SECONDS)
+        return min(PERIOD_SECONDS * float(1 << min(self.failures, 10)), PAUSE_LIMIT_SECONDS)
 
     def _check_slot(self) -> None:
         lag = database.slot_lag_bytes(self._system.state)

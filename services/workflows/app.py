@@ -7,7 +7,7 @@ from functools import partial
 from libs.common.service import Service
 from services.workflows import api, consumers, timers
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.rules.expressions import ENGINES
+from services.workflows.rules.engines import ENGINES
 from services.workflows.settings import Settings
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind
@@ -68,12 +69,11 @@ class SendGrid:
         with span("POST /v3/mail/send", kind=SpanKind.CLIENT, parent=context_of(email.traceparent), attributes=attributes) as current:
             try:
                 answer = await self._post("/v3/mail/send", email.api_key, request_body(email))
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-                failed(current, error)
-                return ProviderAnswer(Attempt.NOT_SENT, code="provider_unreachable")
             except httpx.HTTPError as error:
-                # The request was (perhaps) written and no answer came: SendGrid may have it.
                 failed(current, error)
+                if _never_connected(error):
+                    return ProviderAnswer(Attempt.NOT_SENT, code="provider_unreachable")
+                # The request was (perhaps) written and no answer came: SendGrid may have it.
                 return ProviderAnswer(Attempt.LOST, code="provider_answer_lost")
             current.set_attribute("http.response.status_code", answer.status_code)
             return _read(answer)
@@ -91,6 +91,14 @@ class SendGrid:
     async def _post(self, path: str, api_key: str, body: dict[str, Any]) -> httpx.Response:
         assert self._client is not None
         return await self._client.post(self._url + path, json=body, headers={"authorization": f"Bearer {api_key}"})
+
+
+def _never_connected(error: httpx.HTTPError) -> bool:
+    """Whether there was no connection to write to.
+
+    The transport's own exceptions cannot tell: it calls a connection cut after the request ``ConnectTimeout`` too.
+    """
+    return isinstance(error.__cause__, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
 
 
 def _read(answer: httpx.Response) -> ProviderAnswer:

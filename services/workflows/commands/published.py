@@ -14,7 +14,7 @@ from libs.common.work import Tx
 from services.workflows.queries import published, revisions, version_of
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definition import Definition
-from services.workflows.rules.expressions import CelCpp
+from services.workflows.rules.cel_cpp import CelCpp
 
 MAX_PRACTICES = 2000
 MAX_VERSIONS = 2000

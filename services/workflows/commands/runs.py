@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from libs.common.errors import Conflict, NotFound
+from libs.common.errors import Conflict, NotFound, Refused
 from libs.common.ids import derived_id
 from libs.common.messaging import Received
 from libs.common.telemetry import Cause
@@ -23,6 +23,10 @@ from services.workflows.rules.interpreter import Cancelled, Finished, Input, Sta
 
 class RunNotFound(NotFound):
     """No such run."""
+
+
+class RunUnknown(Refused):
+    """The message is about a run that was never started here."""
 
 
 class RunHasEnded(Conflict):
@@ -97,10 +101,13 @@ def _require_patient(event: Received[Any], data: dict[str, Any], world: World) -
 
 
 async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: PublishedWorkflows, tx: Tx) -> int:
-    """Give each run its input; returns how many moved. A run that is not known (yet) raises ``RunNotFound``."""
+    """Give each run its input; returns how many moved.
+
+    Raises ``RunUnknown``: a run is durable before anything is asked for it, so its absence is no matter of time.
+    """
     found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
     if any(key not in found for key, _, _ in inputs):
-        raise RunNotFound
+        raise RunUnknown
     world = await _world([(row["practice_id"], row["event"]) for row in found.values()], tx)
     writes = Writes()
     moved: dict[Key, tuple[RunRow, State, list[Any], Cause]] = {}

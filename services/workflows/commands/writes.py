@@ -25,7 +25,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[
 ON CONFLICT DO NOTHING RETURNING id
 """
 _UPDATE_RUNS = """
-UPDATE run r SET status = t.s, cursor = t.c, waiting = t.w, error_code = t.e, finished_at = CASE WHEN t.s = 'running' THEN NULL ELSE $7::timestamptz END
+UPDATE run r SET status = t.s, cursor = t.c, waiting = t.w, error_code = t.e, finished_at = CASE WHEN t.s = 'running' THEN NULL ELSE coalesce(r.finished_at, $7::timestamptz) END
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::bool[], $6::text[]) AS t (p, i, s, c, w, e)
 WHERE r.practice_id = t.p AND r.id = t.i
 """

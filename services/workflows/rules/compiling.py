@@ -1,4 +1,7 @@
-"""From a definition to something that runs: every expression compiled once, every fault found with its place."""
+"""From a definition to something that runs: every expression compiled once, every fault found with its place.
+
+What compiles is also tried on made-up values: once with every field set, once with every field that may be empty.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,27 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from libs.contracts.envelope import MESSAGES, Event
-from services.workflows.rules.context import fields_for
+from libs.contracts.envelope import Event
+from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.definition import ActionStep, Definition
-from services.workflows.rules.expressions import CelCpp, Compiled, Evaluated, ExpressionInvalid, Expressions, Fields
+from services.workflows.rules.engines import Engine, environment
+from services.workflows.rules.expressions import Compiled, Evaluated, ExpressionInvalid, Expressions, Fields, without_strings
+from services.workflows.rules.samples import empty_sample, full_sample
+from services.workflows.rules.templates import Template, as_text, is_template, split
+from services.workflows.rules.triggers import BY_TYPE
 
-TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
+_ROOTS = re.compile(r"\b(patient|appointment|practice)\.")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a definition, where, and what may help. ``pointer`` is a JSON pointer into it."""
+    """Something wrong with a definition, where, and what may help. ``pointer`` is a JSON pointer into it.
+
+    An error stops saving or publishing; a warning is shown.
+    """
 
     code: str
     pointer: str
@@ -28,39 +37,16 @@ class Finding:
     step: str | None = None
     column: int | None = None
     hint: str | None = None
-
-
-@dataclass(frozen=True)
-class Template:
-    """A text parameter: literal parts and expressions in turn."""
-
-    parts: tuple[str | Compiled, ...]
-
-    def render(self, bound: Any) -> str | Evaluated:
-        """The text, or the first error."""
-        texts: list[str] = []
-        for part in self.parts:
-            if isinstance(part, str):
-                texts.append(part)
-                continue
-            result = part.evaluate(bound)
-            if result.error is not None:
-                return result
-            texts.append(_text(result.value))
-        return "".join(texts)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value)
+    severity: Literal["error", "warning"] = "error"
 
 
 @dataclass(frozen=True)
 class CompiledDefinition:
-    """A definition ready to run. Immutable; shared by all runs of its version in this process."""
+    """A definition ready to run. Immutable; shared by all runs of its version in this process.
+
+    ``expressions`` is one object for all definitions about the same kind of event: what it binds, all of them evaluate.
+    ``names`` says which of patient, appointment and practice its expressions look at.
+    """
 
     definition: Definition
     fields: Fields
@@ -68,31 +54,40 @@ class CompiledDefinition:
     condition: Compiled | None
     conditions: Mapping[str, Compiled] = field(default_factory=dict)
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    warnings: tuple[Finding, ...] = ()
 
 
 class DefinitionInvalid(ValueError):
-    """The definition has findings."""
+    """The definition has findings, at least one of them an error."""
 
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("; ".join(finding.message for finding in findings))
         self.findings = findings
 
 
-def compile_definition(definition: Definition, engine: type = CelCpp) -> CompiledDefinition:
+def compile_definition(definition: Definition, engine: Engine = CelCpp) -> CompiledDefinition:
     """Raises ``DefinitionInvalid`` with everything that is wrong, not only the first."""
-    event = MESSAGES.get(definition.trigger.event)
-    if event is None or not issubclass(event, Event):
-        close = difflib.get_close_matches(definition.trigger.event, [name for name, kind in MESSAGES.items() if kind.kind == "event"], 1)
-        raise DefinitionInvalid([Finding("unknown_event", "/trigger/event", "There is no such event type.", hint=_did_you_mean(close))])
-    return _Compiler(definition, fields_for(event), engine).run()
+    event = BY_TYPE.get(definition.trigger.event)
+    if event is None:
+        close = difflib.get_close_matches(definition.trigger.event, list(BY_TYPE), 1)
+        message = "No event of this type starts a workflow."
+        raise DefinitionInvalid([Finding("unknown_event", "/trigger/event", message, hint=_did_you_mean(close))])
+    return _Compiler(definition, event, engine).run()
+
+
+def pointer_part(name: object) -> str:
+    """One reference token of a JSON pointer (RFC 6901)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
 
 
 class _Compiler:
-    def __init__(self, definition: Definition, fields: Fields, engine: type) -> None:
+    def __init__(self, definition: Definition, event: type[Event], engine: Engine) -> None:
         self._definition = definition
-        self._fields = fields
-        self._expressions: Expressions = engine(fields)
+        self._fields, self._expressions = environment(event, engine)
+        self._samples = [self._expressions.bind(sample(event, self._fields)) for sample in (full_sample, empty_sample)]
         self._findings: list[Finding] = []
+        self._names: set[str] = set()
 
     def run(self) -> CompiledDefinition:
         condition = self._expression(self._definition.condition, "/condition", None, boolean=True)
@@ -105,23 +100,34 @@ class _Compiler:
             if when is not None:
                 conditions[step.id] = when
             templates[step.id] = self._parameter(step.parameters, f"/steps/{index}/parameters", step.id)
-        if self._findings:
+        if any(finding.severity == "error" for finding in self._findings):
             raise DefinitionInvalid(self._findings)
-        return CompiledDefinition(self._definition, self._fields, self._expressions, condition, conditions, templates)
+        return CompiledDefinition(
+            self._definition,
+            self._fields,
+            self._expressions,
+            condition,
+            conditions,
+            templates,
+            frozenset(self._names),
+            tuple(self._findings),
+        )
 
     def _parameter(self, value: Any, pointer: str, step: str) -> Any:
         if isinstance(value, dict):
-            return {name: self._parameter(inner, f"{pointer}/{name}", step) for name, inner in value.items()}
+            return {name: self._parameter(inner, f"{pointer}/{pointer_part(name)}", step) for name, inner in value.items()}
         if isinstance(value, list):
             return [self._parameter(inner, f"{pointer}/{index}", step) for index, inner in enumerate(value)]
-        if isinstance(value, str) and "{{" in value:
+        if is_template(value):
             return self._template(value, pointer, step)
         return value
 
     def _template(self, text: str, pointer: str, step: str) -> Template:
         parts: list[str | Compiled] = []
-        for index, part in enumerate(TEMPLATE.split(text)):
+        for index, part in enumerate(split(text)):
             if index % 2 == 0:
+                if "{{" in part:
+                    self._findings.append(Finding("template_unclosed", pointer, "A {{ is not closed by }}.", step))
                 parts.append(part)
                 continue
             compiled = self._expression(part.strip(), pointer, step, boolean=False)
@@ -137,33 +143,43 @@ class _Compiler:
         except ExpressionInvalid as error:
             self._findings.append(Finding("invalid_expression", pointer, str(error), step, error.column, self._hint(str(error))))
             return None
+        self._names.update(_ROOTS.findall(without_strings(text)))
         if boolean and not compiled.is_boolean:
-            self._findings.append(Finding("not_a_condition", pointer, "A condition is true or false; this is neither.", step))
+            self._findings.append(_no_condition(pointer, step))
             return None
+        found = self._try(compiled, pointer, step, boolean=boolean)
+        if found is not None:
+            self._findings.append(found)
         return compiled
+
+    def _try(self, compiled: Compiled, pointer: str, step: str | None, *, boolean: bool) -> Finding | None:
+        """What comes out with every field set, then with what may be empty empty."""
+        full, empty = (compiled.evaluate(sample) for sample in self._samples)
+        if full.error is None and boolean and not isinstance(full.value, bool):
+            return _no_condition(pointer, step)
+        if full.error is None and not boolean and as_text(full.value) is None:
+            return Finding("not_text", pointer, "This is nothing that can stand in a text.", step)
+        if full.error == "no_such_overload":
+            return Finding("types_differ", pointer, "An operator or function here does not take values of these types.", step)
+        if full.error is not None:
+            return _may_fail(pointer, step, "With example values this fails; then the run fails.", full)
+        if (empty.verdict if boolean else empty).error is not None:
+            hint = "compare with null first: patient.email != null && …"
+            return _may_fail(pointer, step, "When a field is empty this fails; then the run fails.", empty, hint)
+        return None
 
     def _hint(self, message: str) -> str | None:
         found = _UNDECLARED.search(message)
         return _did_you_mean(difflib.get_close_matches(found[1], list(self._fields), 1, 0.5)) if found else None
 
 
+def _no_condition(pointer: str, step: str | None) -> Finding:
+    return Finding("not_a_condition", pointer, "A condition is true or false; this is neither.", step)
+
+
+def _may_fail(pointer: str, step: str | None, message: str, result: Evaluated, hint: str | None = None) -> Finding:
+    return Finding(f"may_fail:{result.error or 'not_boolean'}", pointer, message, step, hint=hint, severity="warning")
+
+
 def _did_you_mean(close: list[str]) -> str | None:
     return f"did you mean {close[0]!r}?" if close else None
-
-
-def rendered(parameters: Any, bound: Any) -> Any:
-    """Parameters with their templates filled, or the ``Evaluated`` error of the first that fails."""
-    if isinstance(parameters, Template):
-        return parameters.render(bound)
-    if isinstance(parameters, Mapping):
-        filled: dict[str, Any] = {}
-        for name, inner in parameters.items():
-            value = rendered(inner, bound)
-            if isinstance(value, Evaluated):
-                return value
-            filled[name] = value
-        return filled
-    if isinstance(parameters, list):
-        values = [rendered(inner, bound) for inner in parameters]
-        return next((value for value in values if isinstance(value, Evaluated)), values)
-    return parameters

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from libs.contracts.envelope import Message
 from services.workflows.rules.expressions import Fields, FieldType, Values
@@ -25,7 +25,14 @@ APPOINTMENT: dict[str, FieldType] = {
     "time_zone": FieldType.STRING,
 }
 PRACTICE = ("id", "name", "time_zone")
-_SCALARS = {bool: FieldType.BOOL, int: FieldType.INT, float: FieldType.DOUBLE, str: FieldType.STRING, UUID: FieldType.STRING}
+_SCALARS: dict[Any, FieldType] = {
+    bool: FieldType.BOOL,
+    int: FieldType.INT,
+    float: FieldType.DOUBLE,
+    str: FieldType.STRING,
+    UUID: FieldType.STRING,
+    AwareDatetime: FieldType.TIMESTAMP,
+}
 
 
 def fields_for(event: type[Message]) -> Fields:
@@ -100,4 +107,6 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
     return value

@@ -5,17 +5,42 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.workflows.rules.expressions import MAX_SOURCE
 
 MAX_STEPS = 50
-MAX_EXPRESSION = 1000
+MAX_PARAMETER_DEPTH = 8
+MAX_PARAMETER_VALUES = 500
+MAX_PARAMETER_CHARACTERS = 20_000
 LONGEST_WAIT = timedelta(days=400)
 SHORTEST_WAIT = timedelta(milliseconds=100)
 
-Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EXPRESSION)]
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE)]
 """A CEL expression, bounded in length."""
 
 StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
+
+
+def _bounded(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what would be a load to walk, not only to keep."""
+    values = characters = 0
+    todo: list[tuple[Any, int]] = [(parameters, 1)]
+    while todo:
+        value, depth = todo.pop()
+        values += 1
+        inner: list[Any] = []
+        if isinstance(value, dict):
+            inner = [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            inner = value
+        elif isinstance(value, str):
+            characters += len(value)
+        if depth > MAX_PARAMETER_DEPTH or values > MAX_PARAMETER_VALUES or characters > MAX_PARAMETER_CHARACTERS:
+            message = "parameters are too large or too deeply nested"
+            raise ValueError(message)
+        todo += [(part, depth + 1) for part in inner]
+    return parameters
 
 
 class _Part(BaseModel):
@@ -34,7 +59,7 @@ class ActionStep(_Part):
     kind: Literal["action"]
     id: StepId
     action: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: Annotated[dict[str, Any], AfterValidator(_bounded)] = Field(default_factory=dict)
     when: Expression | None = None
 
 

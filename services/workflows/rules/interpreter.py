@@ -12,9 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from services.workflows.rules.compiling import CompiledDefinition, rendered
+from services.workflows.rules.compiling import CompiledDefinition
 from services.workflows.rules.definition import ActionStep, WaitStep
 from services.workflows.rules.expressions import Evaluated
+from services.workflows.rules.templates import rendered
 
 
 class Status(StrEnum):
@@ -112,7 +113,7 @@ Effect = Perform | SetTimer | Skipped | StepEnded | Finished
 def advance(compiled: CompiledDefinition, state: State, event: Input, bound: Any, now: datetime) -> tuple[State, list[Effect]]:
     """The next state and what to do. ``bound`` holds the values expressions see, bound by the definition's engine."""
     if state.status.terminal:
-        return state, []
+        return state, _late(compiled, state, event)
     match event:
         case Cancelled():
             return _end(state, Status.CANCELLED, None, [])
@@ -125,6 +126,16 @@ def advance(compiled: CompiledDefinition, state: State, event: Input, bound: Any
                 return state, []
             ended: list[Effect] = [StepEnded(step_id, "succeeded")]
             return _go_on(compiled, replace(state, cursor=state.cursor + 1, waiting=False), bound, now, ended)
+
+
+def _late(compiled: CompiledDefinition, state: State, event: Input) -> list[Effect]:
+    """A cancelled run takes back nothing: what became of the action it had asked for is still recorded."""
+    steps = compiled.definition.steps
+    if state.status is Status.CANCELLED and isinstance(event, StepResult) and state.cursor < len(steps):
+        step = steps[state.cursor]
+        if state.waiting and step.id == event.step_id and isinstance(step, ActionStep):
+            return [StepEnded(event.step_id, event.outcome, event.error_code)]
+    return []
 
 
 def _awaits(compiled: CompiledDefinition, state: State, step_id: str, kind: type) -> bool:
@@ -170,11 +181,9 @@ def _condition(compiled: CompiledDefinition, step: ActionStep, bound: Any) -> Ev
     when = compiled.conditions.get(step.id)
     if when is None:
         return Evaluated(value=True)
-    result = when.evaluate(bound)
-    if result.error is None and not isinstance(result.value, bool):
-        return Evaluated(error="not_boolean")
-    return result
+    return when.evaluate(bound).verdict
 
 
 def _end(state: State, status: Status, error_code: str | None, effects: list[Effect]) -> tuple[State, list[Effect]]:
-    return replace(state, status=status, waiting=False, error_code=error_code), [*effects, Finished(status, error_code)]
+    waiting = state.waiting and status is Status.CANCELLED  # the answer to what it asked for may still come
+    return replace(state, status=status, waiting=waiting, error_code=error_code), [*effects, Finished(status, error_code)]

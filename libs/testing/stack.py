@@ -1,0 +1,94 @@
+"""The real system for tests: brought up in a directory of its own, asked and hurt from outside, taken down at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from deploy.demo.client import Client
+from deploy.native import environment, state
+from deploy.native.__main__ import DEFAULT, require_parts
+from deploy.native.state import ROOT, State
+from deploy.native.system import System
+from libs.contracts.topics import SERVICES
+from libs.testing.collector import Collector
+from libs.testing.probe import until
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One running system. ``client`` knocks on its doors; the rest is for looking inside and for doing harm."""
+
+    state: State
+    system: System
+    client: Client
+    collector: Collector
+
+    def sql(self, statement: str, *args: object) -> list[tuple[Any, ...]]:
+        """As superuser: what no door shows."""
+        with psycopg.connect(self.state.url("postgres"), autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(statement, args)
+            return cursor.fetchall() if cursor.description else []
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` a process of the system."""
+        pid = self.system.supervisor.pid(name)
+        assert pid > 0, f"{name} is not running"
+        os.kill(pid, signal.SIGKILL)
+
+    def command(self, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A service's command line, in its environment."""
+        settings = {**os.environ, **environment.of_service(service, self.state)}
+        command = [sys.executable, "-m", f"services.{service}", *arguments]
+        return subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    def reconcile(self, settle: float = 0.0) -> subprocess.CompletedProcess[str]:
+        """Compare outboxes and ledger."""
+        return self.command("audit", "reconcile", "--url", self.state.url("auditor"), "--settle", str(settle))
+
+    def drained(self, within: float = 60.0) -> None:
+        """Wait until nothing is on its way: every outbox row entered, no effect open, nothing due for a redrive."""
+        said = " + ".join(f"(SELECT count(*) FROM {service}.outbox)" for service in SERVICES)
+        parked = " + ".join(f"(SELECT count(*) FROM {service}.parked_subject WHERE retry_at IS NOT NULL)" for service in SERVICES)
+        effects = "(SELECT count(*) FROM notifications.effect WHERE state IN ('planned', 'dispatched', 'unknown'))"
+        conflicts = "(SELECT count(*) FROM audit.entry WHERE type = 'ledger.conflict')"
+        statement = f"SELECT {said} - (SELECT count(*) FROM audit.entry) + {conflicts}, {effects}, {parked}"
+        until(lambda: self._try(statement), lambda seen: seen == (0, 0, 0), within=within, what="draining")
+
+    def _try(self, statement: str) -> tuple[Any, ...] | None:
+        try:
+            return self.sql(statement)[0]
+        except psycopg.OperationalError:
+            return None
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole system, once per session, with an in-memory trace collector."""
+    require_parts()
+    directory = Path(tempfile.mkdtemp(prefix="vantage-stack-"))
+    directory.chmod(0o755)
+    collector = Collector()
+    own = state.load(directory)
+    system = System(own, DEFAULT, otlp_endpoint=collector.endpoint)
+    client = Client(own)
+    try:
+        system.up()
+        yield Stack(own, system, client, collector)
+    finally:
+        system.down()
+        system.connect_client.close()
+        client.close()
+        collector.stop()
+        shutil.rmtree(directory, ignore_errors=True)
