@@ -165,16 +165,19 @@ class TestAnyOrder:
         assert event.reason == "Feeling better"
 
     async def test_ends_as_one_appointment_when_everything_comes_at_once(self, deliver: Deliver, work: Work, practice: UUID) -> None:
-        told = [created("u0")]
-        for n in (1, 2, 3):
-            # Another address each time: only the booking itself makes the notices take turns.
-            fields: dict[str, Any] = {"attendees": [{"email": f"guest{n}@berg.example"}], "responses": {}}
-            fields |= {"startTime": f"2026-12-1{n}T09:00:00Z", "endTime": f"2026-12-1{n}T09:30:00Z"}
-            told.append(moved(f"u{n}", previous=f"u{n - 1}", root="u0", sequence=n, **fields))
+        told = []
+        for host in range(5):
+            told.append(created(f"{host}u0", organizer={"id": host}))
+            for n in (1, 2, 3):
+                # Another address each time: only the booking itself makes the notices take turns.
+                fields: dict[str, Any] = {"attendees": [{"email": f"guest{n}@berg.example"}], "responses": {}, "organizer": {"id": host}}
+                fields |= {"startTime": f"2026-12-1{n}T09:00:00Z", "endTime": f"2026-12-1{n}T09:30:00Z"}
+                told.append(moved(f"{host}u{n}", previous=f"{host}u{n - 1}", root=f"{host}u0", sequence=n, **fields))
         answers = await asyncio.gather(*(deliver(body) for body in told[::-1] * 2))
         assert {answer.status_code for answer in answers} == {204}
         live = [row for row in await appointments(work, practice) if row["status"] != "cancelled"]
-        assert [(row["external_id"], row["starts_at"].day) for row in live] == [("u3", 13)]
+        assert {(row["external_id"], row["starts_at"].day) for row in live} == {(f"{host}u3", 13) for host in range(5)}
+        assert len(live) == 5
 
     async def test_cancels_the_earlier_state_a_late_link_uncovers(
         self, deliver: Deliver, work: Work, practice: UUID, outbox: Outbox

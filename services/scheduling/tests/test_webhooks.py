@@ -501,6 +501,19 @@ class TestDispatch:
         (at,) = await due(work, practice)
         assert 50 < (at - datetime.now(UTC)).total_seconds() <= 60
 
+    async def test_sends_by_itself_what_was_told(self, endpoint: Endpoint, settings_for: Callable[..., Any], practice: UUID) -> None:
+        receiver, _ = await endpoint(answers(200))
+        running = build(settings_for(Settings, webhooks_allow_private=True))
+        duty = running._duties["webhooks"]
+        turning = asyncio.create_task(duty.forever())
+        await tell(running, practice)
+        async with asyncio.timeout(10):
+            await receiver.arrived.wait()
+        duty.stop()
+        await turning
+        await running._close()
+        await running.engine.dispose()
+
     async def test_finishes_and_records_what_it_began_before_the_service_leaves(
         self, endpoint: Endpoint, settings_for: Callable[..., Any], work: Work, practice: UUID, client: httpx.AsyncClient, as_admin: Headers
     ) -> None:
