@@ -17,7 +17,10 @@ import jwt
 
 from libs.common.clock import monotonic
 from libs.common.errors import Unauthenticated, Unavailable
+from libs.common.logging import get_logger
 from libs.contracts.envelope import PLATFORM
+
+log = get_logger()
 
 LEEWAY_SECONDS = 30
 MAX_LIFETIME_SECONDS = 3600
@@ -89,7 +92,7 @@ class KeySet:
         try:
             return self._keys[kid]
         except KeyError:
-            raise TokenRefused from None
+            raise (TokenRefused if self._keys else KeysUnavailable) from None
 
     def _older_than(self, seconds: float) -> bool:
         return self._fetched_at is None or monotonic() - self._fetched_at > seconds
@@ -103,10 +106,10 @@ class KeySet:
                     document = (await client.get(self._url)).raise_for_status().json()
                 keys = [jwt.PyJWK(key, algorithm=self._algorithm) for key in document["keys"]]
             except (httpx.HTTPError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-                if not self._keys:
-                    raise KeysUnavailable from error
+                log.warning("keys.not_read", exc_info=error)
             else:
                 self._keys = {key.key_id: key for key in keys if key.key_id}
+            # Also after a failure: while the issuer is down its callers are answered at once, not each after a time-out.
             self._fetched_at = monotonic()
 
 

@@ -41,7 +41,7 @@ class SecretBox:
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, ciphertext, _bound_to(practice_id, purpose)).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # altered, or too short to be one
             raise SealBroken from None
 
 

@@ -107,7 +107,7 @@ def _limited(receive: Receive, headers: dict[str, str]) -> Receive:
 
     async def limited() -> Any:
         nonlocal seen
-        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
             raise _TooLarge
         message = await receive()
         seen += len(message.get("body", b""))

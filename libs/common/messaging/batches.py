@@ -202,7 +202,10 @@ def is_outage(error: BaseException) -> bool:
     cause = error.__cause__
     if isinstance(error, SQLAlchemyError) and cause is not None:
         return is_outage(cause)
-    return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)) or (
+    if isinstance(error, asyncpg.InterfaceError):
+        # The driver's word for a closed connection, and for arguments that do not fit their statement: only the first is an outage.
+        return not isinstance(error, ValueError) and "argument" not in str(error)
+    return isinstance(error, (OSError, asyncpg.InternalClientError)) or (
         cause is not None and isinstance(cause, asyncpg.PostgresError) and is_outage(cause)
     )
 

@@ -27,6 +27,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
 _BLOCK = """
 INSERT INTO parked_subject (practice_id, subject, retry_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 """
+# Takes the row's lock, so that a redrive that found nothing more to do cannot remove the row under us: it has removed
+# it already, and this inserts it anew, or it finds the row locked and leaves it.
+_BLOCK_BEHIND = """
+INSERT INTO parked_subject (practice_id, subject, retry_at) VALUES ($1, $2, $3)
+ON CONFLICT (practice_id, subject) DO UPDATE SET attempts = parked_subject.attempts
+"""
 _MARK_DONE = "INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING"
 
 
@@ -61,7 +67,7 @@ class Parking:
         """Put a message aside because an earlier one of its subject is parked."""
         await self._insert(tx, message.incoming, message.practice_id, message.id, message.type, message.subject, "behind")
         # The redrive may have just emptied the subject: the row makes sure that somebody comes back for this one.
-        await tx.execute(_BLOCK, message.practice_id, message.subject, tx.now)
+        await tx.execute(_BLOCK_BEHIND, message.practice_id, message.subject, tx.now)
         metrics.MESSAGES_PARKED.labels("behind").inc()
 
     async def park_malformed(self, record: Incoming, error: MalformedMessage) -> None:

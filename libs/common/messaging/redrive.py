@@ -82,7 +82,8 @@ class Redrive:
             try:
                 went = await self._oldest(practice_id, subject)
             except _Failed as failure:
-                await self._pause(practice_id, subject, failure)
+                if await self._pause(practice_id, subject, failure):
+                    continue
                 return moved
             if not went:
                 return moved
@@ -114,20 +115,22 @@ class Redrive:
             return
         await self._batches.dispatch([message], tx)
 
-    async def _pause(self, practice_id: UUID, subject: str, failure: _Failed) -> None:
+    async def _pause(self, practice_id: UUID, subject: str, failure: _Failed) -> bool:
+        """True when the message turned out to be done already: what waits behind it goes on."""
         error = failure.error
         malformed = isinstance(error, MalformedMessage)
         verdict = None if malformed else verdict_on(error)
         async with self._work.batch([practice_id], self._principal) as tx:
             if verdict is not None and verdict.done:
                 await tx.execute(_RESOLVE, practice_id, failure.parked_id, "redriven", tx.now, verdict.code)
-                return
+                return True
             code = f"{error.code}: {error}"[:300] if isinstance(error, MalformedMessage) else verdict_on(error).code
             await tx.execute(_FAILED, practice_id, failure.parked_id, code)
             attempts = await tx.value("SELECT attempts FROM parked_subject WHERE practice_id = $1 AND subject = $2", practice_id, subject)
             again = verdict is not None and verdict.retry_in_seconds is not None and (attempts or 0) < SELF_REDRIVES
             pause = timedelta(seconds=min(2 ** min(attempts or 0, 10), PAUSE_LIMIT_SECONDS))
             await tx.execute(_PAUSE, practice_id, subject, tx.now + pause if again else None)
+        return False
 
     async def listing(self, practice_ids: list[UUID], limit: int = 200) -> list[ParkedMessage]:
         """What is parked in these practices, oldest first."""
