@@ -6,25 +6,18 @@ from typing import Any
 
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
-from libs.contracts import notifications, patients, practices, scheduling
+from libs.contracts import notifications, patients, practices
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.scheduling import AppointmentState
 from services.workflows.commands.projections import follow_appointments, follow_catalogue, follow_patients, follow_practice
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import start_runs, take_results
+from services.workflows.commands.runs import take_results
+from services.workflows.commands.starting import start_runs
+from services.workflows.rules.triggers import TRIGGERS
 
 
 def subscribe(consumer: Consumer, published: PublishedWorkflows) -> None:
-    @consumer.on_batch(
-        patients.PatientRegistered,
-        patients.PatientUpdated,
-        scheduling.AppointmentBooked,
-        scheduling.AppointmentConfirmed,
-        scheduling.AppointmentRescheduled,
-        scheduling.AppointmentCancelled,
-        scheduling.AppointmentMatched,
-        notifications.EmailStatusChanged,
-    )
+    @consumer.on_batch(*TRIGGERS)
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         """What is known first, then what follows from it: an expression sees the state its event reports."""
         people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]

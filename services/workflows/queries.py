@@ -128,4 +128,13 @@ async def run_by_id(run_id: UUID, tx: Tx) -> asyncpg.Record | None:
 
 
 async def steps_of(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
-    return await tx.rows("SELECT * FROM step WHERE practice_id = $1 AND run_id = $2 ORDER BY started_at, step_id", tx.practice_id, run_id)
+    """In the order of the definition the run started with."""
+    return await tx.rows(
+        """
+        SELECT s.* FROM run r JOIN workflow_version v USING (practice_id, workflow_id, version)
+        CROSS JOIN LATERAL jsonb_array_elements(v.definition -> 'steps') WITH ORDINALITY AS d (step, position)
+        JOIN step s ON s.practice_id = r.practice_id AND s.run_id = r.id AND s.step_id = d.step ->> 'id'
+        WHERE r.practice_id = $1 AND r.id = $2 ORDER BY d.position
+        """,
+        tx.practice_id, run_id,
+    )  # fmt: skip

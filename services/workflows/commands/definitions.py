@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-import jsonschema
 from pydantic import BaseModel
 
 from libs.common.command import Command, Line
@@ -16,8 +14,9 @@ from libs.common.work import Tx
 from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
 from services.workflows.model import Workflow
 from services.workflows.queries import catalogue, version_exists, workflow_by_id
+from services.workflows.rules.catalogue import catalogue_findings
 from services.workflows.rules.compiling import DefinitionInvalid, Finding, compile_definition
-from services.workflows.rules.definition import ActionStep, Definition
+from services.workflows.rules.definition import Definition
 
 
 class WorkflowNotFound(NotFound):
@@ -40,6 +39,7 @@ class FindingView(BaseModel):
     step: str | None
     column: int | None
     hint: str | None
+    severity: str
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -47,7 +47,9 @@ class FindingView(BaseModel):
 
 
 class Validation(BaseModel):
-    """What is wrong with a draft; empty when it may be published."""
+    """What is wrong with a draft. It may be published when none of it is an error; ``publishable`` says so."""
+
+    publishable: bool
 
     findings: list[FindingView]
 
@@ -97,7 +99,8 @@ async def validate_workflow(workflow_id: UUID, tx: Tx) -> Validation:
     """Everything that would stop the draft from being published. Raises ``WorkflowNotFound``."""
     workflow = await _existing(workflow_id, tx)
     findings = await _findings(Definition.model_validate(workflow.draft), tx)
-    return Validation(findings=[FindingView.of(finding) for finding in findings])
+    views = [FindingView.of(finding) for finding in findings]
+    return Validation(publishable=all(finding.severity != "error" for finding in findings), findings=views)
 
 
 async def publish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
@@ -154,40 +157,20 @@ def _stored(definition: Definition) -> dict[str, Any]:
 
 
 def _refuse(findings: list[Finding], prefix: str) -> None:
-    if findings:
-        first = findings[0]
-        views = [FindingView.of(finding).model_dump(exclude_none=True) for finding in findings]
-        raise DefinitionRefused(pointer=prefix + first.pointer, findings=views)
+    """Warnings pass; they are shown by ``validate_workflow``."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        views = [FindingView.of(finding).model_dump(exclude_none=True) for finding in errors]
+        raise DefinitionRefused(pointer=prefix + errors[0].pointer, findings=views)
 
 
 def _compile_findings(definition: Definition) -> list[Finding]:
     try:
-        compile_definition(definition)
+        return list(compile_definition(definition).warnings)
     except DefinitionInvalid as error:
         return error.findings
-    return []
 
 
 async def _findings(definition: Definition, tx: Tx) -> list[Finding]:
     """What compiling finds, and what the action catalogue says about each step."""
-    offered = await catalogue(tx)
-    findings = _compile_findings(definition)
-    for index, step in enumerate(definition.steps):
-        if isinstance(step, ActionStep):
-            findings += _action_findings(step, f"/steps/{index}", offered)
-    return findings
-
-
-def _action_findings(step: ActionStep, pointer: str, offered: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
-    action = offered.get(step.action)
-    if action is None:
-        known = ", ".join(offered) or "none yet"
-        return [Finding("unknown_action", f"{pointer}/action", "No service offers this action.", step.id, hint=f"offered: {known}")]
-    validator = jsonschema.Draft202012Validator(action["parameters_schema"])
-    return [
-        Finding(
-            "invalid_parameter", "/".join([f"{pointer}/parameters", *map(str, error.absolute_path)]),
-            f"The action's parameters do not fit: {error.validator}.", step.id,
-        )
-        for error in validator.iter_errors(step.parameters)
-    ]  # fmt: skip
+    return _compile_findings(definition) + catalogue_findings(definition, await catalogue(tx))

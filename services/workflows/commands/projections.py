@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from libs.common.errors import NotFound
 from libs.common.messaging import Received
 from libs.common.work import Tx, json_text
 from libs.contracts.actions import ActionDescribed
@@ -32,10 +31,6 @@ _ACTION = """
 INSERT INTO action (name, description, updated_at) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET description = excluded.description, updated_at = excluded.updated_at
 """
-
-
-class PatientNotYet(NotFound):
-    """News of this patient is still on its way."""
 
 
 async def follow_patients(events: list[Received[Any]], tx: Tx) -> None:

@@ -10,30 +10,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from libs.common.logging import get_logger
 from libs.common.work import Tx
 from services.workflows.queries import published, revisions, version_of
+from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definition import Definition
-from services.workflows.rules.cel_cpp import CelCpp
+from services.workflows.rules.engines import Engine
+
+log = get_logger()
 
 MAX_PRACTICES = 2000
-MAX_VERSIONS = 2000
+MAX_VERSIONS = 10_000
 
 
 @dataclass(frozen=True)
 class InForce:
-    """A published workflow, ready to run."""
+    """A published workflow, ready to run; without ``compiled`` when it no longer compiles: its runs fail and say so."""
 
     workflow_id: UUID
     version: int
     name: str
-    compiled: CompiledDefinition
+    compiled: CompiledDefinition | None
 
 
 class PublishedWorkflows:
     """One per process. Memory is bounded; what falls out is compiled again when needed."""
 
-    def __init__(self, engine: type = CelCpp) -> None:
+    def __init__(self, engine: Engine = CelCpp) -> None:
         self._engine = engine
         self._practices: OrderedDict[UUID, tuple[int, dict[str, list[InForce]]]] = OrderedDict()
         self._versions: OrderedDict[tuple[UUID, int], CompiledDefinition] = OrderedDict()
@@ -54,18 +58,28 @@ class PublishedWorkflows:
     async def _load(self, practice_ids: list[UUID], current: dict[UUID, int], tx: Tx) -> None:
         by_practice: dict[UUID, dict[str, list[InForce]]] = {practice: defaultdict(list) for practice in practice_ids}
         for row in await published(practice_ids, tx):
-            compiled = self._compiled(row["workflow_id"], row["version"], row["definition"])
+            try:
+                compiled = self._compiled(row["workflow_id"], row["version"], row["definition"])
+            except ValueError as error:  # it was valid when it was published: our code has changed since
+                log.error("definition.broken", workflow_id=str(row["workflow_id"]), version=row["version"], exc_info=error)
+                compiled = None
             workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled)
-            by_practice[row["practice_id"]][compiled.definition.trigger.event].append(workflow)
+            by_practice[row["practice_id"]][row["definition"]["trigger"]["event"]].append(workflow)
         for practice, workflows in by_practice.items():
             self._practices[practice] = current[practice], workflows
 
     async def version(self, practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> CompiledDefinition:
         """The version a run started with, published or not by now."""
-        known = self._versions.get((workflow_id, version))
-        return known or self._compiled(workflow_id, version, await version_of(practice_id, workflow_id, version, tx))
+        if (workflow_id, version) in self._versions:
+            return self._versions[workflow_id, version]
+        return self._compiled(workflow_id, version, await version_of(practice_id, workflow_id, version, tx))
 
     def _compiled(self, workflow_id: UUID, version: int, definition: dict[str, object]) -> CompiledDefinition:
+        """A version never changes: compiled once, whatever else the practice publishes."""
+        known = self._versions.get((workflow_id, version))
+        if known is not None:
+            self._versions.move_to_end((workflow_id, version))
+            return known
         compiled = compile_definition(Definition.model_validate(definition), self._engine)
         self._versions[workflow_id, version] = compiled
         while len(self._versions) > MAX_VERSIONS:

@@ -24,6 +24,7 @@ log = get_logger()
 
 CLAIM = 200
 POSTPONE_SECONDS = 60
+HELD_ELSEWHERE_SECONDS = 0.02
 SYSTEM = Principal.system("timers")
 _CLAIM = """
 DELETE FROM timer t USING (
@@ -90,7 +91,7 @@ async def _advance(timers: list[Any], published: PublishedWorkflows, tx: Tx) -> 
 
 
 async def seconds_until_next(work: Work) -> float | None:
-    """When the next timer is due; None when there is none."""
+    """When the next timer is due; None when there is none. One that is due already is in another process's hands: a moment."""
     async with work.batch([], SYSTEM) as tx:
         due = await tx.value("SELECT min(due_at) FROM timer")
-        return None if due is None else max(0.0, (due - tx.now).total_seconds())
+        return None if due is None else max(HELD_ELSEWHERE_SECONDS, (due - tx.now).total_seconds())

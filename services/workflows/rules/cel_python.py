@@ -45,7 +45,8 @@ class CelPython:
             # A field may be followed by a field of its own value: event.result.message_id.
             known = any(name == field or name.startswith(f"{field}.") for field in self._fields)
             if name.split(".")[0] in self._roots and not known:
-                raise ExpressionInvalid(f"undeclared reference to '{name}'", match.start() + 1)
+                message = f"undeclared reference to '{name}'"
+                raise ExpressionInvalid(message, match.start() + 1)
 
     def bind(self, values: Values) -> Any:
         nested: dict[str, Any] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from libs.contracts.envelope import Message
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.cel_python import CelPython
@@ -14,8 +12,13 @@ Engine = type[CelCpp] | type[CelPython]
 ENGINES: dict[str, Engine] = {"cel-cpp": CelCpp, "cel-python": CelPython}
 
 
-@lru_cache(maxsize=256)
+_environments: dict[tuple[type[Message], Engine], tuple[Fields, Expressions]] = {}
+
+
 def environment(event: type[Message], engine: Engine) -> tuple[Fields, Expressions]:
     """The fields and the engine for them. The same objects for all definitions: what one binds, all evaluate."""
-    fields = fields_for(event)
-    return fields, engine(fields)
+    key = event, engine
+    if key not in _environments:
+        fields = fields_for(event)
+        _environments[key] = fields, engine(fields)
+    return _environments[key]

@@ -1,0 +1,61 @@
+"""What is known about everything a batch of runs may name, read in three statements, bound once per event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from libs.common.errors import NotFound
+from libs.common.work import Tx
+from services.workflows.queries import Key, appointments, patients, practices
+from services.workflows.rules.compiling import CompiledDefinition
+from services.workflows.rules.context import values_for
+
+
+class PatientNotYet(NotFound):
+    """News of this patient is still on its way."""
+
+
+class PracticeNotYet(NotFound):
+    """News of this practice is still on its way."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Patients, appointments and practices as they are now: at least as new as the events that name them."""
+
+    patients: dict[Key, Any]
+    appointments: dict[Key, Any]
+    practices: dict[UUID, dict[str, Any]]
+
+    def bind(self, compiled: CompiledDefinition, practice_id: UUID, event: dict[str, Any]) -> Any:
+        """The values of one event, for every definition about its kind."""
+        patient_id, appointment_id = id_in(event, "patient_id"), id_in(event, "appointment_id")
+        patient = self.patients.get((practice_id, patient_id)) if patient_id else None
+        appointment = self.appointments.get((practice_id, appointment_id)) if appointment_id else None
+        return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, self.practices[practice_id]))
+
+    def require_patient(self, practice_id: UUID, event: dict[str, Any]) -> None:
+        """An event that names a patient waits for news of that patient: not yet is not the same as no. Raises ``PatientNotYet``."""
+        patient_id = id_in(event, "patient_id")
+        if patient_id is not None and (practice_id, patient_id) not in self.patients:
+            raise PatientNotYet
+
+    def require_practice(self, practice_id: UUID) -> None:
+        """The same for what an expression says of the practice. Raises ``PracticeNotYet``."""
+        if "name" not in self.practices[practice_id]:
+            raise PracticeNotYet
+
+
+async def world_of(named: list[tuple[UUID, dict[str, Any]]], tx: Tx) -> World:
+    """Everything the events name, in three statements however many there are."""
+    who = [(practice, patient) for practice, event in named if (patient := id_in(event, "patient_id"))]
+    what = [(practice, appointment) for practice, event in named if (appointment := id_in(event, "appointment_id"))]
+    return World(await patients(who, tx), await appointments(what, tx), await practices({practice for practice, _ in named}, tx))
+
+
+def id_in(event: dict[str, Any], name: str) -> UUID | None:
+    """An id in an event's data, which may come parsed or as JSON."""
+    value = event.get(name)
+    return UUID(value) if isinstance(value, str) else value

@@ -1,0 +1,70 @@
+"""How the suite drives an engine and what it may look at. A second engine brings a driver of its own and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from libs.contracts.actions import ActionRequest, Outcome
+from libs.contracts.envelope import Message
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it can be seen from outside. Steps in the order of the definition."""
+
+    id: UUID
+    workflow_id: UUID
+    version: int
+    status: str
+    error_code: str | None
+    steps: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message with the id it was first said under, so that it can be delivered again."""
+
+    id: UUID
+    message: Message
+
+
+class EngineDriver(Protocol):
+    """One practice on one engine under a clock of its own. Everything is settled when a method returns."""
+
+    practice: UUID
+
+    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None) -> UUID:
+        """Save and publish: a new workflow, or the next version of one."""
+
+    async def edit(self, workflow_id: UUID, definition: dict[str, Any]) -> None:
+        """Save a draft and leave it."""
+
+    async def unpublish(self, workflow_id: UUID) -> None: ...
+
+    async def deliver(self, *said: Said) -> None:
+        """One batch from the backbone, in this order."""
+
+    async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
+        """The same for another practice."""
+
+    async def answer(self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1) -> None:
+        """The owner's answer, delivered so many times."""
+
+    async def pass_time(self, duration: timedelta) -> None: ...
+
+    async def cancel(self, run_id: UUID) -> None: ...
+
+    async def restart(self) -> None:
+        """The process is gone and another one is there."""
+
+    async def requests(self) -> list[ActionRequest]:
+        """Everything asked of the owners of actions, oldest first."""
+
+    async def runs(self) -> list[RunRecord]:
+        """Oldest first."""
+
+    async def said(self, message_type: type[Message]) -> list[Message]:
+        """What the engine said of this type."""

@@ -1,0 +1,31 @@
+"""The built-in engine passes the suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.common.work import Work
+from services.workflows.tests.engine.builtin import BuiltinDriver
+from services.workflows.tests.engine.suite import CancellingSuite, StartingSuite, StepsSuite, VersionsSuite, WaitsSuite
+
+
+@pytest.fixture
+async def engine(work: Work) -> BuiltinDriver:
+    driver = BuiltinDriver(work.engine)
+    await driver.learn_catalogue()
+    return driver
+
+
+class TestStarting(StartingSuite): ...
+
+
+class TestVersions(VersionsSuite): ...
+
+
+class TestSteps(StepsSuite): ...
+
+
+class TestWaits(WaitsSuite): ...
+
+
+class TestCancelling(CancellingSuite): ...
