@@ -82,6 +82,10 @@ class Tx:
             raise LookupError(message)
         await self._raw.execute(f"SELECT set_config('{CONTEXT_SETTING}', $1, true)", self._signer.context({*practice_ids, PLATFORM}))
 
+    def settle(self, practice_id: UUID) -> None:
+        """From here on this transaction works for one practice: one of those it was opened for, row security sees to that."""
+        self._practice_id = practice_id
+
     def serve(self, because: HasCause) -> None:
         """From here on this transaction works for one message: its practice, its cause."""
         self._practice_id = because.practice_id

@@ -48,11 +48,25 @@ def service_name() -> str:
 
 
 @pytest.fixture(scope="session")
-async def work(database: TestDatabase, service_name: str) -> AsyncIterator[Work]:
+async def _works(database: TestDatabase) -> AsyncIterator[Callable[[str], Work]]:
+    """One unit of work per service and worker. A worker runs tests of several services one after another."""
+    made: dict[str, Work] = {}
+
+    def work_of(service: str) -> Work:
+        if service not in made:
+            engine = make_engine(database.app(service), application=f"test {service}")
+            made[service] = Work(service, engine, TenancySigner(TENANCY_KEY))
+        return made[service]
+
+    yield work_of
+    for work in made.values():
+        await work.engine.dispose()
+
+
+@pytest.fixture
+def work(_works: Callable[[str], Work], service_name: str) -> Work:
     """The unit of work of the service under test, as its application role."""
-    engine = make_engine(database.app(service_name), application=f"test {service_name}")
-    yield Work(service_name, engine, TenancySigner(TENANCY_KEY))
-    await engine.dispose()
+    return _works(service_name)
 
 
 @pytest.fixture
@@ -65,7 +79,7 @@ def admin(practice: UUID) -> Principal:
     return Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, practice)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def outbox(work: Work) -> Outbox:
     """What the service said for a practice, oldest first."""
 
@@ -112,10 +126,11 @@ def token(signing_key: ec.EllipticCurvePrivateKey) -> Token:
 
 
 @pytest.fixture(scope="session")
-def settings_for(database: TestDatabase, service_name: str) -> Callable[..., Any]:
-    """``settings_for(Settings, **extra)``: settings of the service under test, without an environment."""
+def settings_for(database: TestDatabase) -> Callable[..., Any]:
+    """``settings_for(Settings, **extra)``: settings of the service the class belongs to, without an environment."""
 
     def make(settings: type[ServiceSettings], **extra: Any) -> ServiceSettings:
+        service_name = settings.__module__.split(".")[1]
         values: dict[str, Any] = {
             "http_port": 1, "database_url": database.app(service_name), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
             "secrets_key": SECRETS_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/", **extra,

@@ -114,10 +114,10 @@ def _start(directory: Path) -> dict[str, object]:
         from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where an engine is
 
         container = PostgresContainer(IMAGE, username="postgres", password=PASSWORD, dbname="postgres", driver=None)
-        container.with_command("postgres -c fsync=off -c wal_level=logical -c max_connections=200").start()
+        container.with_command("postgres -c fsync=off -c wal_level=logical -c max_connections=500").start()
         container_id = container.get_wrapped_container().id
         return {"host": container.get_container_host_ip(), "port": int(container.get_exposed_port(5432)), "container": container_id}
-    cluster = PostgresCluster(directory / "cluster", settings={"fsync": "off", "synchronous_commit": "off", "max_connections": "200"})
+    cluster = PostgresCluster(directory / "cluster", settings={"fsync": "off", "synchronous_commit": "off", "max_connections": "500"})
     cluster.initialise(PASSWORD)
     cluster.start_detached()
     return {"host": "127.0.0.1", "port": cluster.port}

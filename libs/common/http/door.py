@@ -100,6 +100,7 @@ class Door:
         home = practice_id or self.practice_id
         ids = [home] if self.principal.practice_id else [home, PLATFORM]
         async with self._work.batch(ids, self.principal) as tx:
+            tx.settle(home)
             tx.cause = Cause(self._request.state.correlation_id, "", self._request.state.traceparent, "")
             if self._key is not None:
                 await self._replay(tx)

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode, use_span
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common import metrics
@@ -31,8 +32,11 @@ class DatabaseUnavailable(Unavailable):
     """The service cannot reach its database right now."""
 
 
-class _TooLarge(Exception):
-    pass
+class _TooLarge(HTTPException):
+    """An ``HTTPException``, because the framework turns any other exception while it reads a body into a 400."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 class Surroundings:
