@@ -43,8 +43,8 @@ def show(state: states.State) -> None:
     print(f"  {practice.name}: practice {practice.id}, patient {practice.patient_id}, workflow {practice.workflow_id}")
     print("\nThe patient books on Cal.com. What happens, with milliseconds since the booking:")
     since = utc_now()
-    booked = book(client, state, practice)
-    for hop in follow(client, practice, since, booked):
+    book(client, state, practice)
+    for hop in follow(client, practice, since):
         print(f"  {hop.milliseconds:8.0f} ms  {hop.what}\n               {hop.id}")
     print("\nThe patient's timeline, newest first:")
     timeline = client.call("GET", f"/v1/patients/{practice.patient_id}/timeline", practice.admin).json()["items"]

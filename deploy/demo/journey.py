@@ -124,7 +124,7 @@ def book(client: Client, state: State, practice: Practice, *, host: int | None =
     return booked
 
 
-def follow(client: Client, practice: Practice, since: datetime, booked: dict[str, Any]) -> Iterator[Hop]:
+def follow(client: Client, practice: Practice, since: datetime) -> Iterator[Hop]:
     """Each hop of one booking as it shows at the doors. Times are those the services and providers recorded."""
 
     def hop(what: str, identifier: str, at: str | float) -> Hop:

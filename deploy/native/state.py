@@ -7,9 +7,11 @@ import json
 import secrets
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from libs.contracts.topics import SERVICES
 
@@ -59,7 +61,7 @@ def load(directory: Path) -> State:
     return State(directory, ports, keys, cluster["cluster_id"])
 
 
-def _kept(path: Path, make, mode: int = 0o644):  # type: ignore[no-untyped-def]
+def _kept(path: Path, make: Callable[[], Any], mode: int = 0o644) -> Any:
     if not path.exists():
         path.touch(mode=mode)
         path.write_text(json.dumps(make(), indent=2))

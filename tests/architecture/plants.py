@@ -46,7 +46,7 @@ PLANTS = (
     Plant(LEAVES, "libs/contracts/envelope.py", "from libs.common import work"),
     Plant(LEAVES, "libs/contracts/topics.py", "import yaml"),
     Plant(COMMON, "libs/common/messaging/batches.py", "from libs.contracts import patients"),
-    Plant(COMMON, "libs/common/service.py", "from libs.testing import postgres"),
+    Plant(TESTING, "libs/common/service.py", "from libs.testing import postgres"),
     Plant(PURE, "services/patients/rules.py", "import asyncio"),
     Plant(PURE, "services/patients/rules.py", "from sqlalchemy import select"),
     Plant(PURE, "services/patients/rules.py", "import httpx"),

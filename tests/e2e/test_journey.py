@@ -14,7 +14,9 @@ from tests.e2e.booking import ONE_MAIL, mails_to
 class TestOneBooking:
     def test_reaches_the_patient_the_timeline_and_the_ledger(self, stack: Stack, tmp_path: Path) -> None:
         practice = set_up(stack.client, stack.state)
-        hops = list(follow(stack.client, practice, datetime.now(UTC), book(stack.client, stack.state, practice)))
+        since = datetime.now(UTC)
+        book(stack.client, stack.state, practice)
+        hops = list(follow(stack.client, practice, since))
         assert len(hops) == 6
         stack.drained()
         items = stack.client.call("GET", f"/v1/patients/{practice.patient_id}/timeline", practice.admin).json()["items"]

@@ -33,7 +33,8 @@ class TestAnOlderDatabaseUnderNewOffsets:
         connect.until_running(name)
         book(stack.client, stack.state, practice)
         stored = connect.stored_lsn(name)
-        assert stored is not None and stored > database.current_lsn(stack.state)
+        assert stored is not None
+        assert stored > database.current_lsn(stack.state)
 
         stack.system.connector()
 
