@@ -16,6 +16,10 @@ MAX_SOURCE = 1000
 """Characters of one expression. Longer ones cost time to parse before anything can be said about them."""
 
 
+MAX_NESTING = 32
+"""Brackets within brackets. Engines walk them recursively."""
+
+
 class FieldType(StrEnum):
     BOOL = "bool"
     INT = "int"
@@ -94,6 +98,12 @@ def check_source(text: str) -> None:
     control = _CONTROL.search(text)
     if control:
         raise ExpressionInvalid("the expression holds a control character", control.start() + 1)
-    found = _HAS.search(without_strings(text))
+    bare = without_strings(text)
+    depth = 0
+    for column, character in enumerate(bare, 1):
+        depth += (character in "([{") - (character in ")]}")
+        if depth > MAX_NESTING:
+            raise ExpressionInvalid("the expression is nested too deeply", column)
+    found = _HAS.search(bare)
     if found:
         raise ExpressionInvalid("has() is not needed: every field exists, compare it with null", found.start() + 1)

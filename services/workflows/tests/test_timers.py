@@ -1,0 +1,151 @@
+"""Timers of the built-in engine: once each, on time, whatever dies and however many claim."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from libs.common import telemetry
+from libs.common.work import Work
+from services.workflows import timers
+from services.workflows.commands import timers as firing
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.runs import advance_runs
+from services.workflows.tests.engine.builtin import BuiltinDriver
+from services.workflows.tests.engine.world import Visit, definition, send, wait
+
+
+@pytest.fixture
+async def engine(work: Work) -> BuiltinDriver:
+    driver = BuiltinDriver(work.engine)
+    await driver.learn_catalogue()
+    return driver
+
+
+async def waiting_runs(engine: BuiltinDriver, count: int) -> None:
+    await engine.publish(definition(wait("PT1H"), send()))
+    visits = [Visit() for _ in range(count)]
+    await engine.deliver(*(visit.registered() for visit in visits), *(visit.booked() for visit in visits))
+
+
+async def pending(engine: BuiltinDriver) -> list[Any]:
+    async with engine.work.batch([], firing.SYSTEM) as tx:
+        return await tx.rows("SELECT due_at FROM timer WHERE practice_id = $1", engine.practice)
+
+
+class TestFiring:
+    async def test_several_workers_fire_each_timer_once(self, engine: BuiltinDriver) -> None:
+        await waiting_runs(engine, 500)
+        engine.now += timedelta(hours=1)
+        workers = [PublishedWorkflows() for _ in range(4)]
+        while await pending(engine):
+            await asyncio.gather(*(firing.fire_due(engine.work, published) for published in workers))
+        assert len(await engine.requests()) == 500
+        assert len({request.effect_key for request in await engine.requests()}) == 500
+
+    async def test_dying_before_the_commit_leaves_the_timer_to_fire_once(
+        self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await waiting_runs(engine, 3)
+        engine.now += timedelta(hours=1)
+        advance = firing._advance
+
+        async def and_die(*args: Any) -> None:
+            await advance(*args)
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(firing, "_advance", and_die)
+            with pytest.raises(asyncio.CancelledError):
+                await firing.fire_due(engine.work, engine.published)
+        assert len(await pending(engine)) == 3
+        assert await engine.requests() == []
+        await engine.restart()
+        await engine.pass_time(timedelta())
+        assert len(await engine.requests()) == 3
+        assert await pending(engine) == []
+
+    async def test_a_timer_that_cannot_fire_is_postponed_and_the_others_fire(
+        self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await waiting_runs(engine, 3)
+        bad = (await engine.runs())[1].id
+        engine.now += timedelta(hours=1)
+
+        async def with_one_bad(inputs: Any, *args: Any) -> int:
+            if any(key[1] == bad for key, _, _ in inputs):
+                message = "a fault of ours"
+                raise ZeroDivisionError(message)
+            return await advance_runs(inputs, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(firing, "advance_runs", with_one_bad)
+            await firing.fire_due(engine.work, engine.published)
+        assert len(await engine.requests()) == 2
+        (left,) = await pending(engine)
+        assert left["due_at"] == engine.now + timedelta(seconds=firing.POSTPONE_SECONDS)
+        await engine.pass_time(timedelta(seconds=firing.POSTPONE_SECONDS))
+        assert len(await engine.requests()) == 3
+
+    async def test_a_timer_firing_while_its_run_is_cancelled_ends_one_way(self, engine: BuiltinDriver) -> None:
+        await waiting_runs(engine, 1)
+        (run,) = await engine.runs()
+        engine.now += timedelta(hours=1)
+        await asyncio.gather(engine.cancel(run.id), firing.fire_due(engine.work, engine.published))
+        (run,) = await engine.runs()
+        assert run.status == "cancelled"
+        assert await pending(engine) == []
+        assert run.steps[0] in {("pause", "cancelled"), ("pause", "succeeded")}
+        assert len(await engine.requests()) == (1 if run.steps[0][1] == "succeeded" else 0)
+
+
+class TestWaking:
+    async def test_the_duty_comes_back_when_the_next_timer_is_due(self, engine: BuiltinDriver) -> None:
+        await waiting_runs(engine, 1)
+        engine.now += timedelta(hours=1) - timedelta(milliseconds=300)
+        assert await timers.fire_timers(engine.work, engine.published) == pytest.approx(0.3)
+        engine.now += timedelta(milliseconds=300)
+        await timers.fire_timers(engine.work, engine.published)
+        assert len(await engine.requests()) == 1
+
+    async def test_a_due_timer_in_other_hands_is_not_waited_for_in_a_tight_loop(self, engine: BuiltinDriver) -> None:
+        await waiting_runs(engine, 1)
+        engine.now += timedelta(hours=2)
+        assert await firing.seconds_until_next(engine.work) == firing.HELD_ELSEWHERE_SECONDS
+        await engine.pass_time(timedelta())
+
+
+class TestTrace:
+    async def test_what_follows_a_wait_is_a_trace_of_its_own_linked_to_the_first(
+        self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
+        await waiting_runs(engine, 1)
+        async with engine.work(engine.admin) as tx:
+            begun = await tx.row("SELECT traceparent, correlation_id FROM run WHERE practice_id = $1", engine.practice)
+        assert begun is not None
+        await engine.pass_time(timedelta(hours=1))
+        async with engine.work(engine.admin) as tx:
+            asked = await tx.row(
+                "SELECT traceparent, correlation_id FROM outbox WHERE practice_id = $1 AND type LIKE '%perform-action%'", engine.practice
+            )
+        assert asked is not None
+        (span,) = [span for span in exporter.get_finished_spans() if span.name == "timer fired"]
+        assert_links(span, begun["traceparent"])
+        assert asked["correlation_id"] == begun["correlation_id"]
+        assert f"{span.context.trace_id:032x}" == asked["traceparent"].split("-")[1] != begun["traceparent"].split("-")[1]
+
+
+def assert_links(span: ReadableSpan, traceparent: str) -> None:
+    assert span.parent is None
+    (link,) = span.links
+    assert f"{link.context.trace_id:032x}" == traceparent.split("-")[1]
