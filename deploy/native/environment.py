@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.native.state import State
+from deploy.native.state import LOOPBACK, State
 from libs.contracts.topics import SERVICES
 
 ISSUER = "https://issuer.vantage.example"
@@ -15,7 +15,7 @@ def of_service(service: str, state: State, *, otlp_endpoint: str | None = None) 
     values = {
         "VANTAGE_HTTP_PORT": str(state.ports[service]),
         "VANTAGE_DATABASE_URL": state.url(f"{service}_app"),
-        "VANTAGE_KAFKA": f"127.0.0.1:{state.ports['kafka']}",
+        "VANTAGE_KAFKA": state.address("kafka"),
         "VANTAGE_TENANCY_KEY": state.secrets["tenancy_key"],
         "VANTAGE_SECRETS_KEY": state.secrets["secrets_key"],
         "VANTAGE_ISSUER": ISSUER,
@@ -24,6 +24,8 @@ def of_service(service: str, state: State, *, otlp_endpoint: str | None = None) 
         "VANTAGE_JWT_ALGORITHM": "ES256",
         "VANTAGE_LOG_LEVEL": "info",
     }
+    if state.bind != LOOPBACK:
+        values["VANTAGE_HTTP_HOST"] = state.bind
     if otlp_endpoint:
         values["VANTAGE_OTLP_ENDPOINT"] = otlp_endpoint
     return values | _extras(service, state)

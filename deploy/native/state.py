@@ -7,14 +7,15 @@ import json
 import secrets
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from libs.contracts.topics import SERVICES
 
+LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
     "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_admin", *SERVICES, "sendgrid", "calcom", "issuer",
@@ -25,12 +26,17 @@ ROLES = ("postgres", "debezium", "auditor", *(f"{service}_{kind}" for service in
 
 @dataclass(frozen=True)
 class State:
-    """``directory`` holds everything; nothing outside it is written."""
+    """``directory`` holds everything; nothing outside it is written.
+
+    ``hosts`` and ``bind`` differ from the loopback only between containers (deploy/compose).
+    """
 
     directory: Path
     ports: dict[str, int]
     secrets: dict[str, str]
     kafka_cluster_id: str
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    bind: str = LOOPBACK
 
     @property
     def config(self) -> Path:
@@ -42,21 +48,29 @@ class State:
 
     def url(self, role: str, database: str = "vantage") -> str:
         """``postgresql://`` URL of a role."""
-        return f"postgresql://{role}:{self.secrets[role]}@127.0.0.1:{self.ports['postgres']}/{database}"
+        return f"postgresql://{role}:{self.secrets[role]}@{self.address('postgres')}/{database}"
 
     @property
     def gateway(self) -> str:
-        return f"http://127.0.0.1:{self.ports['gateway']}"
+        return self.http("gateway")
 
     def http(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.ports[name]}"
+        return f"http://{self.address(name)}"
+
+    def host(self, name: str) -> str:
+        """Where the others reach it."""
+        return self.hosts.get(name, LOOPBACK)
+
+    def address(self, name: str) -> str:
+        """``host:port``."""
+        return f"{self.host(name)}:{self.ports[name]}"
 
 
 def load(directory: Path) -> State:
     """The state of a directory, made on first use."""
     directory.mkdir(parents=True, exist_ok=True)
     ports = _kept(directory / "ports.json", lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
-    keys = _kept(directory / "secrets.json", _new_secrets, mode=0o600)
+    keys = _kept(directory / "secrets.json", new_secrets, mode=0o600)
     cluster = _kept(directory / "kafka.json", lambda: {"cluster_id": new_cluster_id()})
     return State(directory, ports, keys, cluster["cluster_id"])
 
@@ -68,7 +82,8 @@ def _kept(path: Path, make: Callable[[], Any], mode: int = 0o644) -> Any:
     return json.loads(path.read_text())
 
 
-def _new_secrets() -> dict[str, str]:
+def new_secrets() -> dict[str, str]:
+    """A password per role (safe in URLs) and the keys, 32 bytes in hex each."""
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
     return passwords | {name: secrets.token_hex(32) for name in HEX_KEYS}
 

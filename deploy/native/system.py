@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from deploy.native import connect as connects
-from deploy.native import database, environment, gateway, migrations, topics
+from deploy.native import environment, gateway
 from deploy.native import kafka as brokers
-from deploy.native.connect import Connect, ConnectClient
+from deploy.native.backbone import Backbone, Say
+from deploy.native.connect import Connect
 from deploy.native.kafka import Broker
 from deploy.native.postgres import PostgresCluster
 from deploy.native.state import ROOT, State
@@ -26,21 +26,19 @@ from libs.contracts.topics import SERVICES
 
 SIMULATORS = ("sendgrid", "calcom", "issuer")
 BACKBONE = ("postgres", "kafka", "connect")
-Say = Callable[[str], None]
 
 
 class NotReady(RuntimeError):
     """Something did not come up in time; the text names it and its log."""
 
 
-class System:
+class System(Backbone):
     """``cache`` holds what every state directory of a checkout may share: jars and class data."""
 
     def __init__(self, state: State, cache: Path, *, otlp_endpoint: str | None = None, say: Say = print) -> None:
-        self.state = state
+        super().__init__(state, say=say)
         self._cache = cache
         self._otlp = otlp_endpoint
-        self._say = say
         ports = state.ports
         self.supervisor = Supervisor(state.directory)
         self._postgres = PostgresCluster(state.directory / "postgres", port=ports["postgres"])
@@ -52,7 +50,6 @@ class System:
             cluster_id=state.kafka_cluster_id,
         )
         self._connect = Connect(state.directory / "connect", cache, port=ports["connect"], kafka_port=ports["kafka"])
-        self.connect_client = ConnectClient(state.http("connect"), state.kafka_cluster_id)
 
     def programs(self) -> list[Program]:
         """Every process, from one list."""
@@ -110,9 +107,9 @@ class System:
     def _start_all(self, started: float) -> None:
         self.supervisor.start(*BACKBONE, *SIMULATORS)
         self._timed("Postgres", lambda: self._until(self._postgres_answers, "postgres", 60))
-        self._timed("roles, schemas, migrations, publication", self._database)
+        self._timed("roles, schemas, migrations, publication", self.declare_database)
         self._timed("Kafka", lambda: asyncio.run(brokers.until_ready(self._broker.bootstrap)))
-        self._timed("topics", self._topics)
+        self._timed("topics", self.declare_topics)
         self._timed("Kafka Connect", self.connect_client.until_ready)
         self._timed("connector", self.connector)
         self.supervisor.start(*SERVICES, "gateway", "watchdog")
@@ -125,32 +122,6 @@ class System:
         except psycopg.OperationalError:
             return False
         return True
-
-    def _database(self) -> None:
-        database.bootstrap(self.state)
-        migrations.run(self.state)
-        database.publish(self.state)
-
-    def apply(self) -> None:
-        """Roles, schemas, publication, topics and connector as declared, on a running backbone."""
-        self._database()
-        self._topics()
-        self.connector()
-
-    def _topics(self) -> None:
-        for line in asyncio.run(topics.apply(self._broker.bootstrap)):
-            self._say(f"  {line}")
-
-    def connector(self) -> None:
-        """The connector as declared; offsets from another life of the database are dropped, and that is said."""
-        identifier = database.system_identifier(self.state)
-        name = connects.connector_name(identifier)
-        self.connect_client.apply(name, connects.connector_config(identifier, "127.0.0.1", self.state.ports["postgres"]))
-        stored, current = self.connect_client.stored_lsn(name), database.current_lsn(self.state)
-        if stored is not None and stored > current:
-            self._say(f"  Postgres is at WAL position {current}, Connect had read up to {stored}: an older database was put in place.")
-            self._say("  Connect's position is dropped; it goes on from the replication slot.")
-            self.connect_client.forget_offsets(name)
 
     def _services_ready(self) -> None:
         waiting = {name: f"{self.state.http(name)}/readyz" for name in SERVICES}
@@ -180,20 +151,6 @@ class System:
             return
         self._until(lambda: not _alive(pid), "supervisord", 120)
         self._say("stopped")
-
-    def drift(self) -> list[str]:
-        """What differs from what is declared."""
-        found = database.drift(self.state) + asyncio.run(topics.drift(self._broker.bootstrap))
-        identifier = database.system_identifier(self.state)
-        name = connects.connector_name(identifier)
-        wanted = connects.connector_config(identifier, "127.0.0.1", self.state.ports["postgres"])
-        configured = self.connect_client.config(name)
-        if configured is None:
-            found.append(f"connector {name} is missing")
-        elif configured != wanted:
-            keys = sorted(key for key in wanted.keys() | configured.keys() if wanted.get(key) != configured.get(key))
-            found.append(f"connector {name} differs in {', '.join(keys)}")
-        return found
 
 
 def _answers(client: httpx.Client, url: str) -> bool:

@@ -12,8 +12,8 @@ import httpx
 import psycopg
 
 from deploy.native import database
+from deploy.native.backbone import Backbone
 from deploy.native.connect import ConnectFailed, connector_name
-from deploy.native.system import System
 from libs.common.logging import get_logger, start_logging
 
 log = get_logger()
@@ -25,8 +25,8 @@ SLOT_LAG_LIMIT_BYTES = 512 * 1024 * 1024
 
 
 class Watchdog:
-    def __init__(self, system: System) -> None:
-        self._system = system
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
         self.failures = 0
 
     def forever(self) -> None:
@@ -37,22 +37,22 @@ class Watchdog:
     def round(self) -> float:
         """One look; returns the seconds until the next."""
         try:
-            name = connector_name(database.system_identifier(self._system.state))
+            name = connector_name(database.system_identifier(self._backbone.state))
             self._check_slot()
-            if self._system.connect_client.running(name):
+            if self._backbone.connect_client.running(name):
                 self.failures = 0
                 return PERIOD_SECONDS
             self.failures += 1
             level = log.error if self.failures >= LOUD_AFTER else log.warning
             level("connector.restarted", attempts=self.failures)
-            self._system.connect_client.restart_failed(name)
+            self._backbone.connect_client.restart_failed(name)
         except (httpx.HTTPError, ConnectFailed, psycopg.Error) as error:
             log.info("watchdog.waiting", exc_info=error)
             return PERIOD_SECONDS
         return min(PERIOD_SECONDS * float(1 << min(self.failures, 10)), PAUSE_LIMIT_SECONDS)
 
     def _check_slot(self) -> None:
-        lag = database.slot_lag_bytes(self._system.state)
+        lag = database.slot_lag_bytes(self._backbone.state)
         if lag is None:
             log.error("slot.missing")
         elif lag > SLOT_LAG_LIMIT_BYTES:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -75,6 +76,8 @@ def discover(owner: str) -> list[ActionPlugin]:
     """The installed plug-ins of one owner, by name. A broken plug-in stops the start and says which."""
     plugins: list[ActionPlugin] = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        if not _present(point.module):
+            continue
         plugin = point.load()
         if not isinstance(plugin, ActionPlugin):
             message = f"entry point {point.name} of {GROUP} is not an ActionPlugin"
@@ -82,6 +85,15 @@ def discover(owner: str) -> list[ActionPlugin]:
         if plugin.owner == owner:
             plugins.append(plugin)
     return plugins
+
+
+def _present(module: str) -> bool:
+    """Whether the package that holds the plug-in is here: an image holds one service, the metadata names the plug-ins of all."""
+    package = module.rpartition(".")[0]
+    try:
+        return not package or find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 async def publish_catalogue(work: Work, plugins: list[ActionPlugin]) -> int:

@@ -124,11 +124,12 @@ def simulator(routes: list[Route], record: Record, faults: Faults, page: Callabl
 
 
 def main(build: Callable[[Path], ASGIApp]) -> None:
-    """``--port`` and ``--state DIR``; runs until SIGTERM."""
+    """``--port``, ``--state DIR`` and, between containers, ``--host``; runs until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args()
     options.state.mkdir(parents=True, exist_ok=True)
-    config = uvicorn.Config(build(options.state), "127.0.0.1", options.port, log_level="warning", access_log=False)
+    config = uvicorn.Config(build(options.state), options.host, options.port, log_level="warning", access_log=False)
     uvloop.run(uvicorn.Server(config).serve())
