@@ -23,7 +23,7 @@ from libs.common.db import TenancySigner, make_engine
 from libs.common.duties import Duty, Run
 from libs.common.http.app import make_app
 from libs.common.logging import get_logger
-from libs.common.messaging.batches import Batches
+from libs.common.messaging.batches import Batches, is_outage
 from libs.common.messaging.consumer import Consumer
 from libs.common.messaging.kafka import KafkaDoor
 from libs.common.messaging.redrive import Redrive
@@ -150,7 +150,9 @@ class Service:
         while True:
             try:
                 await attempt()
-            except OSError as error:
+            except Exception as error:
+                if not is_outage(error):
+                    raise
                 metrics.BACKOFFS.inc()
                 log.info("database.waiting", exc_info=error)
                 await asyncio.sleep(0.5)
