@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
 
-from deploy.native.postgres import free_port
 from libs.common import telemetry
 from libs.common.actions import ActionPlugin, ParametersInvalid, discover, parameters_of, publish_catalogue
 from libs.common.auth import Principal
@@ -49,6 +49,13 @@ _PARK = """
 INSERT INTO patients.parked (practice_id, id, topic, partition, "offset", subject, headers, value, code)
 VALUES (%(p)s, %(m)s, 't', 0, 0, 'thing/1', '{}', '', 'not_found')
 """
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class TestLogs:
