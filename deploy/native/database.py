@@ -7,6 +7,7 @@ from psycopg import sql
 
 from deploy.native.state import ROLES, State
 from deploy.render import DEPLOY
+from libs.contracts.topics import SERVICES
 
 BOOTSTRAP = DEPLOY / "postgres" / "bootstrap.sql"
 PUBLICATION = DEPLOY / "postgres" / "publication.sql"
@@ -37,6 +38,8 @@ def publish(state: State) -> None:
     """Publication and slot, before the first write."""
     with _connect(state) as connection:
         connection.execute(PUBLICATION.read_bytes())
+        for table in sorted(_published_as_declared() - _published(connection)):
+            connection.execute(sql.SQL("ALTER PUBLICATION outbox_pub ADD TABLE {}").format(sql.Identifier(*table.split("."))))
         if connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'outbox_slot'").fetchone() is None:
             connection.execute("SELECT pg_create_logical_replication_slot('outbox_slot', 'pgoutput')")
 
@@ -68,6 +71,15 @@ def _one(connection: psycopg.Connection, statement: str) -> object:
     return row[0]
 
 
+def _published(connection: psycopg.Connection) -> set[str]:
+    rows = connection.execute("SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = 'outbox_pub'")
+    return {f"{row[0]}.{row[1]}" for row in rows}
+
+
+def _published_as_declared() -> set[str]:
+    return {"cdc.heartbeat", *(f"{service}.outbox" for service in SERVICES)}
+
+
 def drift(state: State) -> list[str]:
     """What differs from what is declared."""
     found: list[str] = []
@@ -78,8 +90,7 @@ def drift(state: State) -> list[str]:
                 found.append(f"role {role} is missing")
             elif role != "postgres" and (roles[role][1] or roles[role][2]):
                 found.append(f"role {role} may bypass row security")
-        tables = {f"{row[0]}.{row[1]}" for row in connection.execute("SELECT schemaname, tablename FROM pg_publication_tables")}
-        wanted = {"cdc.heartbeat", *(f"{role.removesuffix('_app')}.outbox" for role in ROLES if role.endswith("_app"))}
+        tables, wanted = _published(connection), _published_as_declared()
         found += [f"publication lacks {table}" for table in sorted(wanted - tables)]
         found += [f"publication has {table} beyond what is declared" for table in sorted(tables - wanted)]
         if connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'outbox_slot'").fetchone() is None:

@@ -96,6 +96,12 @@ async def catalogue(tx: Tx) -> dict[str, dict[str, Any]]:
     return {row["name"]: row["description"] for row in await tx.rows("SELECT name, description FROM action ORDER BY name")}
 
 
+async def action_owners(names: Iterable[str], tx: Tx) -> dict[str, str]:
+    """Which service performs each action."""
+    sql = "SELECT name, description ->> 'owner_service' AS owner FROM action WHERE name = ANY($1::text[])"
+    return {row["name"]: row["owner"] for row in await tx.rows(sql, list(names))}
+
+
 async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
     """The runs, locked in one order so that two batches cannot wait for each other."""
     rows = await tx.rows(

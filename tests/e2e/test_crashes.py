@@ -30,6 +30,7 @@ class TestKillNine:
         self, stack: Stack, practices: list[Practice], victim: str, tmp_path: Path
     ) -> None:
         people = [(practice, email) for practice in practices for email in patients(stack.client, practice, BOOKINGS // PRACTICES)]
+        stack.drained()
         half = threading.Event()
         done = 0
 

@@ -95,7 +95,7 @@ class TestALostAnswer:
 
 
 class TestAnUnmatchedBooking:
-    def test_finds_its_patient_when_the_patient_is_registered(self, stack: Stack) -> None:
+    def test_finds_its_patient_later_and_the_workflow_runs_then(self, stack: Stack) -> None:
         practice = set_up(stack.client, stack.state, workflow=ONE_MAIL)
         stranger = replace(practice, patient_email="later@patients.example")
         book(stack.client, stack.state, stranger)
@@ -109,3 +109,6 @@ class TestAnUnmatchedBooking:
             "the match",
             lambda: stack.client.call("GET", f"/v1/appointments/{first['id']}", practice.admin).json()["patient_id"] == patient["id"],
         )
+        stack.client.until("the e-mail", lambda: mails_to(stack, [stranger.patient_email]).total() == 1)
+        stack.drained()
+        assert mails_to(stack, [stranger.patient_email]).total() == 1

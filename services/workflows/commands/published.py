@@ -31,6 +31,7 @@ class InForce:
     workflow_id: UUID
     version: int
     name: str
+    trigger: str
     compiled: CompiledDefinition | None
 
 
@@ -63,8 +64,9 @@ class PublishedWorkflows:
             except ValueError as error:  # it was valid when it was published: our code has changed since
                 log.error("definition.broken", workflow_id=str(row["workflow_id"]), version=row["version"], exc_info=error)
                 compiled = None
-            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled)
-            by_practice[row["practice_id"]][row["definition"]["trigger"]["event"]].append(workflow)
+            trigger = row["definition"]["trigger"]["event"]
+            workflow = InForce(row["workflow_id"], row["version"], row["name"], trigger, compiled)
+            by_practice[row["practice_id"]][trigger].append(workflow)
         for practice, workflows in by_practice.items():
             self._practices[practice] = current[practice], workflows
 

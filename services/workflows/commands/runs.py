@@ -10,7 +10,6 @@ from libs.common.messaging import Received
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES
-from libs.contracts.scheduling import AppointmentBooked, AppointmentMatched
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.world import world_of
 from services.workflows.commands.writes import RunRow, Writes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from libs.common.ids import derived_id
@@ -13,7 +13,7 @@ from libs.common.work import Tx
 from libs.contracts.actions import ActionRequest
 from libs.contracts.envelope import MESSAGES
 from libs.contracts.workflows import RunFinished, RunOutcome, RunStarted
-from services.workflows.queries import catalogue
+from services.workflows.queries import action_owners
 from services.workflows.rules.interpreter import Effect, Finished, Perform, SetTimer, Skipped, State, Status, StepEnded
 
 _INSERT_RUNS = """
@@ -144,14 +144,14 @@ class Writes:
             )
 
     async def _say(self, changes: list[tuple[RunRow, State, list[Effect], Cause]], new: set[UUID], tx: Tx) -> None:
-        asks = any(isinstance(effect, Perform) for _, _, effects, _ in changes for effect in effects)
-        offered = await catalogue(tx) if asks else {}
+        asked = {effect.action for _, _, effects, _ in changes for effect in effects if isinstance(effect, Perform)}
+        owners = await action_owners(asked, tx) if asked else {}
         for run, _, effects, cause in changes:
             if run.id in new:
                 tx.emit(_started(run), because=cause, practice_id=run.practice_id)
             for effect in effects:
                 if isinstance(effect, Perform):
-                    tx.emit(_request(run, effect, offered), because=cause, practice_id=run.practice_id)
+                    tx.emit(_request(run, effect, owners[effect.action]), because=cause, practice_id=run.practice_id)
                 elif isinstance(effect, Finished):
                     tx.emit(_finished(run, effect), because=cause, practice_id=run.practice_id)
 
@@ -190,9 +190,8 @@ def _finished(run: RunRow, effect: Finished) -> RunFinished:
     )  # fmt: skip
 
 
-def _request(run: RunRow, effect: Perform, offered: dict[str, dict[str, Any]]) -> ActionRequest:
+def _request(run: RunRow, effect: Perform, owner: str) -> ActionRequest:
     """The command to the action's owner. The catalogue knew the action when the version was published."""
-    owner = offered[effect.action]["owner_service"]
     request = cast("type[ActionRequest]", MESSAGES[f"vantage.{owner}.perform-action.v1"])
     return request(
         effect_key=effect_key(run.id, effect.step_id), action=effect.action, run_id=run.id, step_id=effect.step_id,

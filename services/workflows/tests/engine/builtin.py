@@ -32,8 +32,8 @@ _FINISHED = {"notifications": notifications.ActionFinished, "patients": patients
 
 
 class BuiltinDriver:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.practice = uuid4()
+    def __init__(self, engine: AsyncEngine, practice: UUID | None = None) -> None:
+        self.practice = practice or uuid4()
         self.now = datetime.now(UTC)
         self.work = Work("workflows", engine, TenancySigner(TENANCY_KEY), clock=lambda: self.now)
         self.admin = Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, self.practice)
