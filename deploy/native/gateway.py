@@ -10,16 +10,21 @@ from deploy.render import write
 from libs.contracts.topics import SERVICES
 
 
-def prepare(state: State) -> Path:
-    """The rendered configuration."""
-    values = {
+def values(state: State) -> dict[str, str]:
+    """What the template's names stand for. The admin door stays on the loopback, in a container too."""
+    found = {
         "GATEWAY_BIND": state.bind, "GATEWAY_PORT": str(state.ports["gateway"]),
         "GATEWAY_ADMIN_BIND": LOOPBACK, "GATEWAY_ADMIN_PORT": str(state.ports["gateway_admin"]),
     }  # fmt: skip
     for name in (*SERVICES, "issuer"):
-        values[f"{name.upper()}_HOST"] = state.host(name)
-        values[f"{name.upper()}_PORT"] = str(state.ports[name])
-    return write("gateway/envoy.yaml", values, state.config / "envoy.yaml")
+        found[f"{name.upper()}_HOST"] = state.host(name)
+        found[f"{name.upper()}_PORT"] = str(state.ports[name])
+    return found
+
+
+def prepare(state: State) -> Path:
+    """The rendered configuration."""
+    return write("gateway/envoy.yaml", values(state), state.config / "envoy.yaml")
 
 
 def _envoy() -> str:

@@ -1,0 +1,1 @@
+"""The same system in containers: what the one-shot steps of docker-compose.yml run."""
