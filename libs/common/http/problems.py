@@ -54,7 +54,7 @@ async def on_invalid_input(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
         {
-            "pointer": _pointer(found["loc"]),
+            "pointer": _pointer(found["loc"], error.body, missing=found["type"] == "missing"),
             "in": str(found["loc"][0]) if found["loc"] else "body",
             "code": found["type"],
             "message": _message(found),
@@ -76,8 +76,21 @@ def internal_error() -> Response:
     return problem(500, "internal_error", _TITLES[500])
 
 
-def _pointer(location: tuple[Any, ...]) -> str:
-    return "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in location[1:])
+def _pointer(location: tuple[Any, ...], body: Any, *, missing: bool) -> str:
+    """A JSON pointer into the body. Pydantic's location also names which kind of a union it tried: that is no part of a path."""
+    parts: list[str] = []
+    here = body if location and location[0] == "body" else None
+    for index, part in enumerate(location[1:], 2):
+        last = index == len(location)
+        if isinstance(here, dict) and not (last and missing):
+            inner = here.get(part)
+            if part not in here or not (last or isinstance(inner, dict | list)):
+                continue
+        else:
+            inner = here[part] if isinstance(here, list) and isinstance(part, int) and part < len(here) else None
+        here = inner
+        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+    return "/" + "/".join(parts)
 
 
 def _message(found: Any) -> str:
