@@ -1,5 +1,5 @@
 # The running system. Included by the Makefile.
-.PHONY: up down status logs apply demo
+.PHONY: up down status logs apply demo bench
 
 up: $(SYNCED) ## bring the whole system up (Postgres, Kafka, Debezium, gateway, services, provider simulators)
 	@$(BIN)/python -m deploy.native up
@@ -18,3 +18,6 @@ apply: $(SYNCED) ## topics, connector, roles and publication as declared
 
 demo: $(SYNCED) ## show the main job: one booking from webhook to e-mail, timeline and ledger
 	@$(BIN)/python -m deploy.demo
+
+bench: $(SYNCED) ## measure the running system; prints tables (about five minutes)
+	@$(BIN)/python -m tests.bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -73,15 +74,15 @@ class Stack:
             return None
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """The whole system, once per session, with an in-memory trace collector."""
+@contextlib.contextmanager
+def running(*, traces: bool = True) -> Iterator[Stack]:
+    """The whole system in a directory of its own; ``traces`` are collected in memory."""
     require_parts()
     directory = Path(tempfile.mkdtemp(prefix="vantage-stack-"))
     directory.chmod(0o755)
     collector = Collector()
     own = state.load(directory)
-    system = System(own, DEFAULT, otlp_endpoint=collector.endpoint)
+    system = System(own, DEFAULT, otlp_endpoint=collector.endpoint if traces else None)
     client = Client(own)
     try:
         system.up()
@@ -92,3 +93,10 @@ def stack() -> Iterator[Stack]:
         client.close()
         collector.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole system, once per session, with an in-memory trace collector."""
+    with running() as system:
+        yield system

@@ -1,1 +1,1 @@
-"""Throughput and latency; never timed tests."""
+"""Measurements, never assertions on time. ``make bench`` prints a table; figures live in docs/benchmarks.md."""
