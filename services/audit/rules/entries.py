@@ -18,6 +18,11 @@ from libs.contracts.marks import personal_fields
 
 VERSION = 1
 MAX_BYTES = 60_000
+MAX_DATA_BYTES = 40_000
+"""What a message's own data may take of an entry; the rest is for its envelope and for the names of what is left out."""
+
+MAX_NAMES = 150
+MAX_NAME = 100
 MAX_DEPTH = 8
 MAX_INTEGER = 2**53 - 1
 
@@ -75,15 +80,24 @@ def told(message_type: str, raw: bytes) -> tuple[dict[str, Any] | None, list[str
     except orjson.JSONDecodeError:
         return None, []
     if model is None or not isinstance(data, dict):
-        return None, sorted(key for key in data if key.isascii())[:200] if isinstance(data, dict) else []
+        return None, _names(data)
     hidden = personal_fields(model)
     open_ = {name: value for name, value in data.items() if name in model.model_fields and name not in hidden}
-    named = sorted(name for name in data if name in hidden and data[name] is not None)
     try:
-        canonical(open_)
+        # As deep as it will stand in the entry.
+        fits = len(canonical({"data": open_})) <= MAX_DATA_BYTES
     except ProfileError:
-        return None, sorted(data)
-    return open_, named
+        fits = False
+    if not fits:
+        return None, _names(data)
+    return open_, sorted(name for name in data if name in hidden and data[name] is not None)
+
+
+def _names(data: Any) -> list[str]:
+    """Names of a message's fields, as many and as long as an entry has room for."""
+    if not isinstance(data, dict):
+        return []
+    return sorted(key for key in data if key.isascii() and len(key) <= MAX_NAME)[:MAX_NAMES]
 
 
 def entry_of(envelope: Envelope, raw: bytes, *, topic: str, partition: int, offset: int, recorded_at: datetime) -> dict[str, Any]:

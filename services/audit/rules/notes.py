@@ -19,6 +19,7 @@ _ED25519 = b"\x01"
 _DASH = "\u2014 "
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 MAX_SIGNATURES = 100
+MAX_SIZE_DIGITS = 19
 
 
 class NoteInvalid(ValueError):
@@ -75,7 +76,14 @@ class Checkpoint:
             origin, size, root = lines[0], lines[1], base64.b64decode(lines[2], validate=True)
         except (IndexError, binascii.Error, ValueError):
             raise NoteInvalid("this is not a checkpoint") from None
-        if not origin or not size.isascii() or not size.isdecimal() or str(int(size)) != size or len(root) != 32:
+        if (
+            not origin
+            or len(size) > MAX_SIZE_DIGITS
+            or not size.isascii()
+            or not size.isdecimal()
+            or str(int(size)) != size
+            or len(root) != 32
+        ):
             raise NoteInvalid("this is not a checkpoint")
         return cls(origin, int(size), root)
 
