@@ -21,7 +21,7 @@ from services.workflows.rules.engines import Engine
 log = get_logger()
 
 MAX_PRACTICES = 2000
-MAX_VERSIONS = 10_000
+MAX_VERSIONS = 5000
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class InForce:
     workflow_id: UUID
     version: int
     name: str
-    trigger: str
     compiled: CompiledDefinition | None
 
 
@@ -65,7 +64,7 @@ class PublishedWorkflows:
                 log.error("definition.broken", workflow_id=str(row["workflow_id"]), version=row["version"], exc_info=error)
                 compiled = None
             trigger = row["definition"]["trigger"]["event"]
-            workflow = InForce(row["workflow_id"], row["version"], row["name"], trigger, compiled)
+            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled)
             by_practice[row["practice_id"]][trigger].append(workflow)
         for practice, workflows in by_practice.items():
             self._practices[practice] = current[practice], workflows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from libs.common.errors import Conflict, NotFound
+from libs.common.errors import Conflict, NotFound, Refused
 from libs.common.messaging import Received
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
@@ -21,15 +21,22 @@ class RunNotFound(NotFound):
     """No such run."""
 
 
+class RunUnknown(Refused):
+    """The message is about a run that was never started here."""
+
+
 class RunHasEnded(Conflict):
     """The run has ended already."""
 
 
 async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: PublishedWorkflows, tx: Tx) -> int:
-    """Give each run its input; returns how many moved. A run that is not known (yet) raises ``RunNotFound``."""
+    """Give each run its input; returns how many moved.
+
+    Raises ``RunUnknown``: a run is durable before anything is asked for it, so its absence is no matter of time.
+    """
     found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
     if any(key not in found for key, _, _ in inputs):
-        raise RunNotFound
+        raise RunUnknown
     world = await world_of([(row["practice_id"], row["event"]) for row in found.values()], tx)
     moved: dict[Key, tuple[RunRow, State, list[Effect], Cause]] = {}
     for key, event, cause in inputs:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from libs.common.ids import derived_id
 from libs.common.messaging import Received
 from libs.common.work import Tx
-from libs.contracts.scheduling import AppointmentBooked, AppointmentMatched
+from libs.contracts.envelope import Event
+from libs.contracts.scheduling import AppointmentBooked
 from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.world import World, id_in, world_of
 from services.workflows.commands.writes import RunRow, Writes
 from services.workflows.rules.expressions import Expressions
 from services.workflows.rules.interpreter import Finished, Started, State, Status, advance
+from services.workflows.rules.triggers import seen_as, started_by
+
+
+@dataclass(frozen=True)
+class _Occasion:
+    """An event as one of the trigger types it counts as, and the workflows it concerns."""
+
+    event: Received[Any]
+    trigger: str
+    workflows: list[InForce]
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        return {name: getattr(self.event.data, name, None) for name in ("patient_id", "appointment_id")}
 
 
 async def start_runs(events: list[Received[Any]], published: PublishedWorkflows, tx: Tx) -> int:
@@ -24,43 +40,31 @@ async def start_runs(events: list[Received[Any]], published: PublishedWorkflows,
     depends on is on its way over another topic: the event waits and comes again.
     """
     in_force = await published.in_force({event.practice_id for event in events}, tx)
-    named = [(event, _triggered_by(event, in_force[event.practice_id])) for event in events]
-    triggered = [(event, event.data.model_dump(), workflows) for event, workflows in named if workflows]
-    if not triggered:
+    occasions = [
+        _Occasion(event, trigger, workflows)
+        for event in events
+        for trigger in started_by(event.data)
+        if (workflows := in_force[event.practice_id].get(trigger))
+    ]
+    if not occasions:
         return 0
-    world = await world_of([(event.practice_id, data) for event, data, _ in triggered], tx)
+    world = await world_of([(occasion.event.practice_id, occasion.ids) for occasion in occasions], tx)
     writes = Writes()
-    for event, data, workflows in triggered:
-        world.require_patient(event.practice_id, data)
-        _start_all(event, data, workflows, world, writes, tx)
+    for occasion in occasions:
+        world.require_patient(occasion.event.practice_id, occasion.ids)
+        _start_all(occasion, world, writes, tx)
     return await writes.flush(tx)
 
 
-def _triggered_by(event: Received[Any], in_force: dict[str, list[InForce]]) -> list[InForce]:
-    """The workflows an event starts.
-
-    A booking whose patient was found later counts as booked then: what happens when a patient books must not depend on
-    whether the patient's record arrived a moment before or after the booking.
-    """
-    found = in_force.get(event.type, [])
-    if event.type == AppointmentMatched.type:
-        return [*found, *in_force.get(AppointmentBooked.type, [])]
-    return found
-
-
-def _run_id(event: Received[Any], workflow: InForce) -> UUID:
-    """One run per workflow and event; per workflow and appointment where the booking is the trigger."""
-    if isinstance(event.data, (AppointmentBooked, AppointmentMatched)) and workflow.trigger == AppointmentBooked.type:
-        return derived_id("run", workflow.workflow_id, "booked", event.data.appointment_id)
-    return derived_id("run", workflow.workflow_id, event.id)
-
-
-def _start_all(event: Received[Any], data: dict[str, Any], workflows: list[InForce], world: World, writes: Writes, tx: Tx) -> None:
+def _start_all(occasion: _Occasion, world: World, writes: Writes, tx: Tx) -> None:
+    event = occasion.event
+    message = seen_as(occasion.trigger, event.data, world.patients.get((event.practice_id, occasion.ids["patient_id"])))
+    data = message.model_dump()
     bound: dict[Expressions, Any] = {}
-    for workflow in workflows:
+    for workflow in occasion.workflows:
         compiled = workflow.compiled
         if compiled is None:
-            _fail(event, data, workflow, "definition_invalid", writes)
+            _fail(event, message, workflow, "definition_invalid", writes)
             continue
         if "practice" in compiled.names:
             world.require_practice(event.practice_id)
@@ -70,23 +74,32 @@ def _start_all(event: Received[Any], data: dict[str, Any], workflows: list[InFor
         if compiled.condition is not None:
             verdict = compiled.condition.evaluate(values).verdict
             if verdict.error is not None:
-                _fail(event, data, workflow, f"condition_error:{verdict.error}", writes)
+                _fail(event, message, workflow, f"condition_error:{verdict.error}", writes)
                 continue
             if not verdict.is_true:
                 continue
         state, effects = advance(compiled, State(), Started(), values, tx.now)
-        writes.start(_row(event, data, workflow), state, effects, event.cause)
+        writes.start(_row(event, message, workflow), state, effects, event.cause)
 
 
-def _fail(event: Received[Any], data: dict[str, Any], workflow: InForce, code: str, writes: Writes) -> None:
+def _fail(event: Received[Any], message: Event, workflow: InForce, code: str, writes: Writes) -> None:
     failed = State(status=Status.FAILED, error_code=code)
-    writes.start(_row(event, data, workflow), failed, [Finished(Status.FAILED, code)], event.cause)
+    writes.start(_row(event, message, workflow), failed, [Finished(Status.FAILED, code)], event.cause)
 
 
-def _row(event: Received[Any], data: dict[str, Any], workflow: InForce) -> RunRow:
+def _row(event: Received[Any], message: Event, workflow: InForce) -> RunRow:
+    text = event.raw.decode() if message is event.data else message.model_dump_json()
+    ids = {name: getattr(message, name, None) for name in ("patient_id", "appointment_id")}
     return RunRow(
-        practice_id=event.practice_id, id=_run_id(event, workflow), workflow_id=workflow.workflow_id,
-        workflow_name=workflow.name, version=workflow.version, trigger_event_id=event.id, trigger_type=event.type,
-        event=event.raw.decode(), patient_id=id_in(data, "patient_id"), appointment_id=id_in(data, "appointment_id"),
-        correlation_id=event.correlation_id, traceparent=event.cause.traceparent,
+        practice_id=event.practice_id, id=_run_id(event, message, workflow), workflow_id=workflow.workflow_id,
+        workflow_name=workflow.name, version=workflow.version, trigger_event_id=event.id, trigger_type=message.type, event=text,
+        patient_id=id_in(ids, "patient_id"), appointment_id=id_in(ids, "appointment_id"), correlation_id=event.correlation_id,
+        traceparent=event.cause.traceparent,
     )  # fmt: skip
+
+
+def _run_id(event: Received[Any], message: Event, workflow: InForce) -> UUID:
+    """One run per workflow and event; per workflow and appointment where the trigger is its booking."""
+    if isinstance(message, AppointmentBooked):
+        return derived_id("run", workflow.workflow_id, "booked", message.appointment_id)
+    return derived_id("run", workflow.workflow_id, event.id)

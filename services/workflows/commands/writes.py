@@ -75,13 +75,17 @@ class _StepRow:
 
 @dataclass
 class Writes:
-    """Gather with ``start`` and ``advance``, then ``flush`` once."""
+    """Gather with ``start`` and ``advance``, then ``flush`` once. Of two starts of one run the first counts."""
 
     started: list[tuple[RunRow, State, list[Effect], Cause]] = field(default_factory=list)
     advanced: list[tuple[RunRow, State, list[Effect], Cause]] = field(default_factory=list)
 
+    _known: set[UUID] = field(default_factory=set)
+
     def start(self, run: RunRow, state: State, effects: list[Effect], cause: Cause) -> None:
-        self.started.append((run, state, effects, cause))
+        if run.id not in self._known:
+            self._known.add(run.id)
+            self.started.append((run, state, effects, cause))
 
     def advance(self, run: RunRow, state: State, effects: list[Effect], cause: Cause) -> None:
         self.advanced.append((run, state, effects, cause))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import time
 from datetime import timedelta
@@ -12,13 +13,16 @@ from uuid import uuid4
 
 import pytest
 
+from libs.common.duties import Duty
 from libs.common.messaging import Incoming
 from libs.common.work import Work
 from libs.contracts.notifications import ActionFinished
-from services.workflows.commands.timers import fire_due
+from libs.testing.fixtures import incoming
+from services.workflows.commands.timers import fire_due, seconds_until_next
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
 from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait
+from services.workflows.timers import fire_timers
 
 BOOKINGS = 2000
 STEPS = (
@@ -66,3 +70,39 @@ async def test_handling(work: Work, batch: int, workflows: int) -> None:
         pass
     print(f"{'timers -> step, command':<34} batch 200: {len(visits) / (time.perf_counter() - began):7.0f}/s")  # noqa: T201
     assert len(await engine.requests()) == 2 * len(visits)
+
+
+@pytest.mark.bench
+async def test_timers_on_time(work: Work) -> None:
+    """Timers that fall due while bookings go on setting more, on the real clock: how late they fire."""
+    engine = BuiltinDriver(work.engine)
+    engine.work = work
+    engine._start()
+    await engine.learn_catalogue()
+    await engine.publish(definition(wait("PT2S"), send()))
+    all_set, all_fired = asyncio.Event(), asyncio.Event()
+
+    async def fire() -> float | None:
+        pause = await fire_timers(work, engine.published)
+        if all_set.is_set() and await seconds_until_next(work) is None:
+            all_fired.set()
+        return pause
+
+    duty = Duty("timers", 0.5, fire)
+    firing = asyncio.create_task(duty.forever())
+    for _ in range(200):
+        visits = [Visit() for _ in range(25)]
+        await engine.batches.handle([incoming(said.message, engine.practice) for v in visits for said in (v.registered(), v.booked())])
+    all_set.set()
+    await all_fired.wait()
+    duty.stop()
+    await firing
+    async with engine.work(engine.admin) as tx:
+        late = await tx.row(
+            "SELECT count(finished_at) AS fired, count(*) AS set, percentile_disc(ARRAY[0.5, 0.99, 0.999]) WITHIN GROUP"
+            " (ORDER BY extract(epoch FROM finished_at - due_at) * 1000) AS ms FROM step WHERE practice_id = $1 AND kind = 'wait'",
+            engine.practice,
+        )
+    assert late is not None
+    print(f"\ntimers fired {late['fired']} of {late['set']}, late p50/p99/p99.9: {[round(float(ms)) for ms in late['ms']]} ms")  # noqa: T201
+    assert late["fired"] == late["set"] == 5000

@@ -118,7 +118,7 @@ class TestFaults:
         stray = _answer(request.model_copy(update={"run_id": uuid4(), "effect_key": uuid4()}))
         await engine.deliver(stray, _answer(request))
         assert [run.status for run in await engine.runs()] == ["completed"]
-        assert await engine.parked() == ["run_not_found"]
+        assert await engine.parked() == ["run_unknown"]
 
     async def test_a_patient_that_never_comes_is_not_forgotten(self, engine: BuiltinDriver) -> None:
         await engine.publish(definition())

@@ -9,6 +9,7 @@ import pytest
 
 from libs.common.errors import Conflict
 from libs.contracts.actions import Outcome
+from libs.contracts.scheduling import AppointmentMatched, AppointmentStatus
 from libs.contracts.workflows import RunFinished, RunStarted
 from services.workflows.tests.engine.driver import EngineDriver
 from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait
@@ -97,6 +98,39 @@ class StartingSuite:
         await engine.deliver(Visit(patient_id=None).booked())
         (request,) = await engine.requests()
         assert request.patient_id is None
+
+    async def test_a_booking_whose_patient_is_found_later_counts_as_booked_then_once(self, engine: EngineDriver) -> None:
+        step = send(text="Dear {{ event.attendee.name }}, {{ event.double_booked }}")
+        workflow = await engine.publish(definition(wait(), step, condition="patient.email != null && !event.double_booked"))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.unmatched())
+        assert await engine.runs() == []
+        await engine.deliver(visit.matched())
+        await engine.deliver(visit.matched())
+        await engine.restart()
+        await engine.pass_time(2 * HOURS)
+        assert [run.workflow_id for run in await engine.runs()] == [workflow]
+        (request,) = await engine.requests()
+        assert (request.patient_id, request.parameters["text"]) == (visit.patient_id, "Dear Kim Lorenz, false")
+
+    async def test_a_booking_that_ran_without_its_patient_runs_no_second_time(self, engine: EngineDriver) -> None:
+        await engine.publish(definition())
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.unmatched(), visit.matched())
+        assert len(await engine.requests()) == 1
+
+    async def test_a_match_of_a_cancelled_booking_books_nothing(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(condition="patient.email != null"))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.unmatched(), visit.matched(AppointmentStatus.CANCELLED))
+        assert await engine.runs() == []
+
+    async def test_a_match_starts_the_workflows_about_matches_too(self, engine: EngineDriver) -> None:
+        matches = await engine.publish(definition(send("a"), event=AppointmentMatched.type))
+        bookings = await engine.publish(definition(send("b")))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.matched())
+        assert {run.workflow_id for run in await engine.runs()} == {matches, bookings}
 
 
 class VersionsSuite:

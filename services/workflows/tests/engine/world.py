@@ -10,7 +10,14 @@ from uuid import UUID, uuid4
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.patients import PatientDetails, PatientRegistered
 from libs.contracts.practices import PracticeCreated
-from libs.contracts.scheduling import AppointmentBooked, AppointmentConfirmed, AppointmentSource, AppointmentStatus, Attendee
+from libs.contracts.scheduling import (
+    AppointmentBooked,
+    AppointmentConfirmed,
+    AppointmentMatched,
+    AppointmentSource,
+    AppointmentStatus,
+    Attendee,
+)
 from services.workflows.tests.engine.driver import Said
 
 BOOKED = AppointmentBooked.type
@@ -68,6 +75,13 @@ class Visit:
         return Said(
             uuid4(), AppointmentBooked(**self._state(1, AppointmentStatus.BOOKED), attendee=Attendee(name="Kim Lorenz", email=self.email))
         )
+
+    def unmatched(self) -> Said:
+        """The booking as scheduling says it while it does not know the patient."""
+        return Visit(None, self.appointment_id, self.email, self.title).booked()
+
+    def matched(self, status: AppointmentStatus = AppointmentStatus.BOOKED) -> Said:
+        return Said(uuid4(), AppointmentMatched(**self._state(2, status)))
 
     def confirmed(self) -> Said:
         return Said(uuid4(), AppointmentConfirmed(**self._state(2, AppointmentStatus.CONFIRMED)))
