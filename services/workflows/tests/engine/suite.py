@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from libs.common.errors import Conflict
 from libs.contracts.actions import Outcome
 from libs.contracts.scheduling import AppointmentMatched, AppointmentStatus
 from libs.contracts.workflows import RunFinished, RunStarted
-from services.workflows.tests.engine.driver import EngineDriver
+from services.workflows.tests.engine.driver import EngineDriver, Said
 from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait
 
 HOURS = timedelta(hours=1)
@@ -293,3 +294,31 @@ class CancellingSuite:
         with pytest.raises(Conflict):
             await engine.cancel(run.id)
         assert [run.status for run in await engine.runs()] == ["completed"]
+
+
+class StormSuite:
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_duplicates_disorder_and_restarts_lose_and_repeat_nothing(self, engine: EngineDriver, seed: int) -> None:
+        dice = random.Random(seed)
+        await engine.publish(definition(send("first"), wait("PT1H"), send("second"), condition="patient.email != null"))
+        visits = [Visit() for _ in range(20)]
+        storm = [said for visit in visits for said in (visit.registered(), visit.booked()) for _ in range(dice.randint(1, 3))]
+        await self._deliver_anyhow(engine, storm, dice)
+        await engine.pass_time(timedelta(minutes=1))  # what had to wait for its patient comes again
+        for _ in ("first", "second"):
+            for request in dice.sample(await engine.requests(), len(await engine.requests())):
+                await engine.answer(request, Outcome.SUCCEEDED, times=dice.randint(1, 2))
+            await engine.pass_time(HOURS)
+        asked = [(request.patient_id, request.step_id) for request in await engine.requests()]
+        assert sorted(asked, key=str) == sorted(((visit.patient_id, step) for visit in visits for step in ("first", "second")), key=str)
+        assert {run.status for run in await engine.runs()} == {"completed"}
+        assert len(await engine.said(RunFinished)) == len(visits)
+
+    async def _deliver_anyhow(self, engine: EngineDriver, storm: list[Said], dice: random.Random) -> None:
+        dice.shuffle(storm)
+        while storm:
+            size = dice.randint(1, 15)
+            await engine.deliver(*storm[:size])
+            storm = storm[size:]
+            if dice.random() < 0.3:
+                await engine.restart()

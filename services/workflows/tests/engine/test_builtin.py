@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.work import Work
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.suite import CancellingSuite, StartingSuite, StepsSuite, VersionsSuite, WaitsSuite
+from services.workflows.tests.engine.suite import CancellingSuite, StartingSuite, StepsSuite, StormSuite, VersionsSuite, WaitsSuite
 
 
 @pytest.fixture
@@ -29,3 +29,6 @@ class TestWaits(WaitsSuite): ...
 
 
 class TestCancelling(CancellingSuite): ...
+
+
+class TestStorms(StormSuite): ...
