@@ -37,11 +37,12 @@ async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: Publis
     found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
     if any(key not in found for key, _, _ in inputs):
         raise RunUnknown
-    world = await world_of([(row["practice_id"], row["event"]) for row in found.values()], tx)
+    versions = {key: await published.version(key[0], row["workflow_id"], row["version"], tx) for key, row in found.items()}
+    of_interest = frozenset[str]().union(*(compiled.names for compiled in versions.values()))
+    world = await world_of([(row["practice_id"], row["event"]) for row in found.values()], of_interest, tx)
     moved: dict[Key, tuple[RunRow, State, list[Effect], Cause]] = {}
     for key, event, cause in inputs:
-        row = found[key]
-        compiled = await published.version(row["practice_id"], row["workflow_id"], row["version"], tx)
+        row, compiled = found[key], versions[key]
         before, earlier = (moved[key][1], moved[key][2]) if key in moved else (_state(row), [])
         bound = world.bind(compiled, row["practice_id"], _parsed(row["event"], row["trigger_type"]))
         state, effects = advance(compiled, before, event, bound, tx.now)

@@ -48,7 +48,9 @@ async def start_runs(events: list[Received[Any]], published: PublishedWorkflows,
     ]
     if not occasions:
         return 0
-    world = await world_of([(occasion.event.practice_id, occasion.ids) for occasion in occasions], tx)
+    compiled = [workflow.compiled for occasion in occasions for workflow in occasion.workflows if workflow.compiled is not None]
+    of_interest = frozenset({"patient"}).union(*(one.names for one in compiled))
+    world = await world_of([(occasion.event.practice_id, occasion.ids) for occasion in occasions], of_interest, tx)
     writes = Writes()
     for occasion in occasions:
         world.require_patient(occasion.event.practice_id, occasion.ids)

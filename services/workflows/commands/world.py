@@ -34,7 +34,7 @@ class World:
         patient_id, appointment_id = id_in(event, "patient_id"), id_in(event, "appointment_id")
         patient = self.patients.get((practice_id, patient_id)) if patient_id else None
         appointment = self.appointments.get((practice_id, appointment_id)) if appointment_id else None
-        return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, self.practices[practice_id]))
+        return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, self._practice(practice_id)))
 
     def require_patient(self, practice_id: UUID, event: dict[str, Any]) -> None:
         """An event that names a patient waits for news of that patient: not yet is not the same as no. Raises ``PatientNotYet``."""
@@ -44,15 +44,22 @@ class World:
 
     def require_practice(self, practice_id: UUID) -> None:
         """The same for what an expression says of the practice. Raises ``PracticeNotYet``."""
-        if "name" not in self.practices[practice_id]:
+        if "name" not in self._practice(practice_id):
             raise PracticeNotYet
 
+    def _practice(self, practice_id: UUID) -> dict[str, Any]:
+        return self.practices.get(practice_id, {"id": practice_id})
 
-async def world_of(named: list[tuple[UUID, dict[str, Any]]], tx: Tx) -> World:
-    """Everything the events name, in three statements however many there are."""
+
+async def world_of(named: list[tuple[UUID, dict[str, Any]]], of_interest: frozenset[str], tx: Tx) -> World:
+    """What the events name, as far as expressions look at it: at most three statements however many there are."""
     who = [(practice, patient) for practice, event in named if (patient := id_in(event, "patient_id"))]
     what = [(practice, appointment) for practice, event in named if (appointment := id_in(event, "appointment_id"))]
-    return World(await patients(who, tx), await appointments(what, tx), await practices({practice for practice, _ in named}, tx))
+    return World(
+        await patients(who, tx) if "patient" in of_interest else {},
+        await appointments(what, tx) if "appointment" in of_interest else {},
+        await practices({practice for practice, _ in named}, tx) if "practice" in of_interest else {},
+    )
 
 
 def id_in(event: dict[str, Any], name: str) -> UUID | None:
