@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Broker:
 
 async def until_ready(bootstrap: str, within: float = 60.0) -> None:
     """Wait until the controller answers, not only the port: topics can be listed and the cluster described."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # refused connections are what we wait through
     deadline = monotonic() + within
     while True:
         client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=3000)

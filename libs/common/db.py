@@ -52,6 +52,7 @@ def make_engine(database_url: str, *, application: str, pool: int = 8) -> AsyncE
     url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
     return create_async_engine(
         url,
+        isolation_level="AUTOCOMMIT",  # Work says BEGIN and COMMIT itself, in one round trip with the tenant context
         pool_size=pool,
         max_overflow=0,
         pool_timeout=10,

@@ -8,14 +8,13 @@ has seen it. A Tx belongs to one task and is useless after its block.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
 from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from libs.common.auth import Principal
@@ -26,8 +25,6 @@ from libs.common.outbox import OutboxRow, write_outbox
 from libs.common.telemetry import NO_CAUSE, Cause, current_traceparent
 from libs.contracts.envelope import PLATFORM, Description, Message
 from libs.contracts.topics import topic_of
-
-_SET_CONTEXT = text(f"SELECT set_config('{CONTEXT_SETTING}', :context, true)")
 
 
 class HasCause(Protocol):
@@ -117,11 +114,6 @@ class Tx:
     async def executemany(self, sql: str, args: Sequence[Sequence[object]]) -> None:
         await self._raw.executemany(sql, args)
 
-    def savepoint(self) -> AbstractAsyncContextManager[object]:
-        """A part of this transaction that may fail alone: an exception leaving the block undoes only the block."""
-        nested: AbstractAsyncContextManager[object] = self._raw.transaction()
-        return nested
-
     def new_id(self) -> UUID:
         return new_id()
 
@@ -207,16 +199,41 @@ class Work:
         """A transaction over the practices of a batch. Commits on leaving; callbacks run after the commit."""
         context = self._signer.context({*practice_ids, PLATFORM} if principal.kind == "system" else set(practice_ids))
         async with self.engine.connect() as connection:
-            async with connection.begin():
-                # The first statement opens the transaction on the wire; everything after it sees the tenant context.
-                await connection.execute(_SET_CONTEXT, {"context": context})
-                raw = (await connection.get_raw_connection()).driver_connection
-                assert raw is not None
-                tx = Tx(self.service, principal, connection, raw, self._clock(), self._signer)
+            raw = await _live(connection)
+            # One round trip: the transaction begins and everything in it sees the tenant context, which is our own text.
+            await raw.execute(f"BEGIN; SELECT set_config('{CONTEXT_SETTING}', '{context}', true)")
+            tx = Tx(self.service, principal, connection, raw, self._clock(), self._signer)
+            try:
                 yield tx
                 await tx.flush()
-            # Durable from here on.
+            except BaseException:
+                await _roll_back(connection, raw)
+                raise
+            if await raw.execute("COMMIT") != "COMMIT":
+                raise TransactionAborted
+        # Durable from here on.
         tx.run_callbacks()
+
+
+class TransactionAborted(Exception):
+    """A statement of this transaction failed and somebody went on: Postgres rolled back where a commit was asked for."""
+
+
+async def _live(connection: AsyncConnection) -> asyncpg.Connection[Any]:
+    """The driver's connection; one that died in the pool is replaced before it is used."""
+    while True:
+        raw: asyncpg.Connection[Any] = (await connection.get_raw_connection()).driver_connection
+        if not raw.is_closed():
+            return raw
+        await connection.invalidate()
+
+
+async def _roll_back(connection: AsyncConnection, raw: asyncpg.Connection[Any]) -> None:
+    """Undo; a connection that cannot even do that is not given back to the pool."""
+    try:
+        await raw.execute("ROLLBACK")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        await connection.invalidate()
 
 
 def _refuse_without_practice() -> NoReturn:

@@ -215,6 +215,7 @@ class TestActions:
     def test_a_plug_in_that_is_none_stops_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Point:
             name = "broken"
+            module = "libs.common.actions"
 
             def load(self) -> object:
                 return "not a plug-in"

@@ -15,7 +15,7 @@ from libs.common.db import CONTEXT_LIFETIME_SECONDS, TenancySigner
 from libs.common.outbox import MessageTooLarge
 from libs.common.telemetry import Cause
 from libs.common.tests.conftest import SERVICE, thing
-from libs.common.work import Tx, Work, json_text
+from libs.common.work import TransactionAborted, Tx, Work, json_text
 from libs.contracts.envelope import PLATFORM
 from libs.testing.postgres import TENANCY_KEY
 
@@ -64,14 +64,12 @@ class TestTogether:
                 tx.emit(thing(view="x" * 200))
         assert await count(work, practice) == 0
 
-    async def test_a_savepoint_fails_alone(self, work: Work, admin: Principal, practice: UUID) -> None:
-        async with work(admin) as tx:
-            await keep(tx, practice)
-            with pytest.raises(asyncpg.NotNullViolationError):
-                async with tx.savepoint():
-                    await keep(tx, practice)
-                    await tx.execute("INSERT INTO effect (practice_id) VALUES ($1)", practice)
-        assert await count(work, practice) == 1
+    async def test_a_swallowed_failure_is_not_taken_for_a_commit(self, work: Work, admin: Principal, practice: UUID) -> None:
+        with pytest.raises(TransactionAborted):
+            async with work(admin) as tx:
+                await keep(tx, practice)
+                with pytest.raises(asyncpg.NotNullViolationError):
+                    await tx.execute("INSERT INTO idempotency (practice_id) VALUES ($1)", practice)
 
     async def test_callbacks_run_after_the_commit_and_not_without_one(self, work: Work, admin: Principal) -> None:
         heard: list[str] = []
