@@ -88,12 +88,19 @@ def values_for(
         "appointment": appointment or {},
         "practice": practice,
     }
-    return {name: _plain(_walk(sources, name)) for name in fields}
+    values: dict[str, Any] = {}
+    for name in fields:
+        root, _, rest = name.partition(".")
+        value = sources[root].get(rest) if "." not in rest else _deep(sources[root], rest)
+        values[name] = value if value is None or type(value) in _PLAIN else _plain(value)
+    return values
 
 
-def _walk(sources: Mapping[str, Any], name: str) -> Any:
-    value: Any = sources
-    for part in name.split("."):
+_PLAIN = frozenset({str, bool, int, float, datetime})
+
+
+def _deep(value: Any, path: str) -> Any:
+    for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
