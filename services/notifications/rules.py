@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
 from libs.contracts.notifications import MessageStatus
+
+_ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
+_API_KEY = re.compile(r"[!-~]{10,200}")
 
 RETRY_LIMIT = 8
 RETRY_FIRST_SECONDS = 1.0
@@ -71,6 +80,29 @@ class ProviderAnswer:
     provider_message_id: str = ""
     code: str = ""
     retry_after_seconds: float | None = None
+
+
+def sender_address(text: str) -> str:
+    """An address SendGrid can send from. Raises ``ValueError`` for what cannot be one."""
+    if not text.isascii() or not _ADDRESS.fullmatch(text):
+        message = "this is not an e-mail address"
+        raise ValueError(message)
+    return text
+
+
+def possible_api_key(text: str) -> bool:
+    """Printable ASCII without blanks: it travels in a header, where a line break would begin another one."""
+    return _API_KEY.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def verification_key(public_key: str) -> ec.EllipticCurvePublicKey:
+    """A verification key as SendGrid shows it: base64 SPKI, P-256. Raises ``ValueError``."""
+    key = load_der_public_key(base64.b64decode(public_key, validate=True))
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        message = "this is not a P-256 public key"
+        raise ValueError(message)
+    return key
 
 
 def answer_to(status: int) -> Attempt:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +15,11 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from libs.common.errors import Malformed, Unauthenticated
 from libs.contracts.notifications import MessageStatus
 from services.notifications.adapters.sendgrid import EFFECT_ARG, MESSAGE_ARG
-from services.notifications.rules import Report
+from services.notifications.rules import Report, verification_key
 
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
 TIMESTAMP_HEADER = "x-twilio-email-event-webhook-timestamp"
@@ -47,21 +45,11 @@ class WebhookMalformed(Malformed):
     """The webhook's body is not a list of events."""
 
 
-@lru_cache(maxsize=1024)
-def read_key(public_key: str) -> ec.EllipticCurvePublicKey:
-    """A verification key as SendGrid shows it: base64 SPKI, P-256. Raises ``ValueError``."""
-    key = load_der_public_key(base64.b64decode(public_key, validate=True))
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        message = "this is not a P-256 public key"
-        raise ValueError(message)
-    return key
-
-
 def verify(raw: bytes, signature: str | None, timestamp: str | None, public_key: str) -> None:
     """Raises ``WebhookRefused``. The body's last CRLF is part of what is signed."""
     try:
         signed = (timestamp or "").encode() + raw
-        read_key(public_key).verify(base64.b64decode(signature or "", validate=True), signed, ec.ECDSA(hashes.SHA256()))
+        verification_key(public_key).verify(base64.b64decode(signature or "", validate=True), signed, ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, ValueError):
         raise WebhookRefused from None
 
@@ -90,11 +78,16 @@ def _report(event: dict[str, Any]) -> Report | None:
             effect_key=UUID(event[EFFECT_ARG]),
             status=status,
             at=datetime.fromtimestamp(int(event["timestamp"]), UTC),
-            provider_message_id=str(event.get("sg_message_id") or "")[:200],
-            reason_code=str(event["status"])[:20] if event.get("status") else None,
+            provider_message_id=_plain(event.get("sg_message_id"))[:200],
+            reason_code=_plain(event.get("status"))[:20] or None,
         )
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError):
         return None
+
+
+def _plain(value: object) -> str:
+    """Text the database can keep."""
+    return "".join(character for character in str(value or "") if character.isprintable())
 
 
 def _key(event: dict[str, Any]) -> str:

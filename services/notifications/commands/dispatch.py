@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.common.auth import Principal
-from libs.common.secrets import SecretBox
+from libs.common.secrets import SealBroken, SecretBox
 from libs.common.telemetry import Cause
 from libs.common.work import Tx, Work
 from libs.contracts.actions import ActionError, Outcome
@@ -81,9 +81,15 @@ async def mark_dispatched(planned: Sequence[Planned], work: Work, box: SecretBox
         lease = tx.now + timedelta(seconds=LEASE_SECONDS)
         keys = [row["practice_id"] for row in rows], [row["effect_key"] for row in rows]
         await tx.execute(_POSTPONE, *keys, [lease] * len(rows))
-    refused = ProviderAnswer(Attempt.REFUSED, code="email_not_configured")
-    unable = [Finished(row["practice_id"], row["effect_key"], refused) for row in rows if row["practice_id"] not in settings]
-    return [_email(row, settings[row["practice_id"]], box) for row in rows if row["practice_id"] in settings], unable
+    emails: list[Email] = []
+    unable: list[Finished] = []
+    for row in rows:
+        try:
+            emails.append(_email(row, settings[row["practice_id"]], box))
+        except (KeyError, SealBroken) as error:
+            code = "email_not_configured" if isinstance(error, KeyError) else "email_key_unreadable"
+            unable.append(Finished(row["practice_id"], row["effect_key"], ProviderAnswer(Attempt.REFUSED, code=code)))
+    return emails, unable
 
 
 def _email(row: Any, settings: Any, box: SecretBox) -> Email:

@@ -39,6 +39,7 @@ class Dispatcher:
         self._planned: deque[Planned] = deque()
         self._finished: list[Finished] = []
         self._sending: set[asyncio.Task[None]] = set()
+        self._marking: asyncio.Task[None] | None = None
         self._something_planned = asyncio.Event()
         self._something_finished = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -59,6 +60,9 @@ class Dispatcher:
         self._loops = []
         sender.cancel()
         await asyncio.gather(sender, return_exceptions=True)
+        if self._marking is not None:
+            # What was just marked is called and recorded, too; otherwise nobody would know whether it was.
+            await asyncio.wait([self._marking])
         if self._sending:
             await asyncio.wait(self._sending)
         recorder.cancel()
@@ -67,7 +71,9 @@ class Dispatcher:
             await self._record_all()
 
     async def idle(self) -> bool:
-        return not (self._planned or self._sending or self._finished)
+        """Whether this process has nothing left to mark, to call or to record."""
+        marking = self._marking is not None and not self._marking.done()
+        return not (self._planned or marking or self._sending or self._finished)
 
     async def _send_loop(self) -> None:
         while True:
@@ -76,7 +82,8 @@ class Dispatcher:
             while self._planned and len(self._sending) < self._concurrency:
                 free = self._concurrency - len(self._sending)
                 batch = [self._planned.popleft() for _ in range(min(free, len(self._planned)))]
-                await self._begin(batch)
+                self._marking = asyncio.create_task(self._begin(batch))
+                await asyncio.shield(self._marking)
 
     async def _begin(self, batch: list[Planned]) -> None:
         """Only as many are marked as can be called at once: a marked effect never waits for a slot."""

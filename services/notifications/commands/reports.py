@@ -13,10 +13,12 @@ from services.notifications.commands.dispatch import Finished, record_in
 from services.notifications.queries import settings_of
 from services.notifications.rules import Attempt, EffectState, ProviderAnswer, Report, later_status
 
+# Whoever changes a message holds its effect first, in the order of effect keys: recording an outcome and taking a report
+# about the same e-mails cannot wait for each other.
 _MESSAGES = """
 SELECT m.id, m.patient_id, m.status, e.effect_key, e.state, e.correlation_id, e.causation_id, e.traceparent
 FROM message m JOIN effect e ON e.practice_id = m.practice_id AND e.effect_key = m.effect_key
-WHERE m.practice_id = $1 AND m.id = ANY($2::uuid[]) ORDER BY m.id FOR UPDATE OF m
+WHERE m.practice_id = $1 AND m.id = ANY($2::uuid[]) ORDER BY e.effect_key FOR UPDATE OF e
 """
 _NEW = """
 INSERT INTO delivery_event (practice_id, event_key, message_id, status, at)

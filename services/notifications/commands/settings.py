@@ -12,6 +12,7 @@ from libs.common.errors import NotFound
 from libs.common.secrets import SecretBox
 from libs.common.work import Tx
 from services.notifications.queries import settings_of
+from services.notifications.rules import possible_api_key, sender_address, verification_key
 
 PURPOSE = "sendgrid api key"
 
@@ -20,20 +21,29 @@ class EmailNotConfigured(NotFound):
     """The practice has not configured e-mail."""
 
 
-def _address(text: str) -> str:
-    if text.count("@") != 1 or any(character.isspace() or character in '<>",;' for character in text) or not text.isascii():
-        message = "this is not an e-mail address"
+def _api_key(key: SecretStr) -> SecretStr:
+    if not possible_api_key(key.get_secret_value()):
+        message = "an API key is 10 to 200 printable characters without blanks"
         raise ValueError(message)
+    return key
+
+
+def _webhook_key(text: str) -> str:
+    try:
+        verification_key(text)
+    except ValueError:
+        message = "this is not the verification key SendGrid shows for a signed event webhook"
+        raise ValueError(message) from None
     return text
 
 
 class ConfigureEmail(Command):
     """``webhook_key`` is the verification key SendGrid shows for the signed event webhook: base64, one line."""
 
-    api_key: Annotated[SecretStr, StringConstraints(min_length=10, max_length=200)]
-    sender_email: Annotated[str, StringConstraints(max_length=320), AfterValidator(_address)]
+    api_key: Annotated[SecretStr, AfterValidator(_api_key)]
+    sender_email: Annotated[str, AfterValidator(sender_address)]
     sender_name: Line
-    webhook_key: Annotated[str, StringConstraints(min_length=80, max_length=400, pattern=r"^[A-Za-z0-9+/=]+$")]
+    webhook_key: Annotated[str, StringConstraints(max_length=400), AfterValidator(_webhook_key)]
 
 
 class EmailSettings(BaseModel):

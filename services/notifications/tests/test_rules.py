@@ -1,0 +1,143 @@
+"""What an effect may become, what a provider's answer means, how reports order, what settings may be."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.contracts.notifications import MessageStatus
+from services.notifications.rules import (
+    RETRY_LIMIT,
+    RETRY_LIMIT_SECONDS,
+    Attempt,
+    EffectState,
+    ProviderAnswer,
+    answer_to,
+    later_status,
+    next_state,
+    possible_api_key,
+    retry_pause,
+    sender_address,
+    verification_key,
+)
+
+STATUSES = st.sampled_from(list(MessageStatus))
+
+
+def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(public).decode()
+
+
+class TestAnswer:
+    @pytest.mark.parametrize(
+        ("status", "attempt"),
+        [
+            (200, Attempt.ACCEPTED), (202, Attempt.ACCEPTED), (429, Attempt.NOT_SENT), (503, Attempt.NOT_SENT), (400, Attempt.REFUSED),
+            (401, Attempt.REFUSED), (403, Attempt.REFUSED), (413, Attempt.REFUSED), (500, Attempt.LOST), (502, Attempt.LOST), (504, Attempt.LOST),
+            (302, Attempt.LOST), (204, Attempt.LOST),
+        ],
+    )  # fmt: skip
+    def test_says_whether_the_mail_may_be_on_its_way(self, status: int, attempt: Attempt) -> None:
+        assert answer_to(status) is attempt
+
+
+class TestNextState:
+    @pytest.mark.parametrize(
+        ("attempt", "attempts", "state"),
+        [
+            (Attempt.ACCEPTED, 1, EffectState.CONFIRMED),
+            (Attempt.REFUSED, 1, EffectState.FAILED),
+            (Attempt.LOST, 1, EffectState.UNKNOWN),
+            (Attempt.LOST, RETRY_LIMIT + 5, EffectState.UNKNOWN),
+            (Attempt.NOT_SENT, 1, EffectState.PLANNED),
+            (Attempt.NOT_SENT, RETRY_LIMIT - 1, EffectState.PLANNED),
+            (Attempt.NOT_SENT, RETRY_LIMIT, EffectState.FAILED),
+        ],
+    )
+    def test_follows_from_the_attempt(self, attempt: Attempt, attempts: int, state: EffectState) -> None:
+        assert next_state(ProviderAnswer(attempt), attempts) is state
+
+
+class TestRetryPause:
+    @given(st.integers(min_value=1, max_value=50), st.floats(min_value=0, max_value=1))
+    def test_grows_and_stays_within_its_bounds(self, attempts: int, jitter: float) -> None:
+        assert 0 < retry_pause(attempts, None, jitter) <= RETRY_LIMIT_SECONDS * 1.2
+        assert retry_pause(attempts, None, 0) <= retry_pause(attempts + 1, None, 0)
+
+    @pytest.mark.parametrize(("asked", "pause"), [(7.0, 7.0), (0.0, 0.0), (1e9, RETRY_LIMIT_SECONDS), (-5.0, 0.0)])
+    def test_is_what_the_provider_asked_for_within_reason(self, asked: float, pause: float) -> None:
+        assert retry_pause(3, asked, 0) == pause
+
+
+class TestLaterStatus:
+    @given(st.lists(STATUSES, max_size=5))
+    def test_ends_the_same_in_whatever_order_reports_come(self, reports: list[MessageStatus]) -> None:
+        ends = set()
+        for order in itertools.permutations(reports):
+            status = MessageStatus.QUEUED
+            for report in order:
+                status = later_status(status, report)
+            ends.add(status)
+        failures = {MessageStatus.BOUNCED, MessageStatus.DROPPED, MessageStatus.FAILED}
+        assert len(ends) == 1 or ends <= failures
+
+    @given(STATUSES, STATUSES)
+    def test_takes_nothing_back(self, current: MessageStatus, reported: MessageStatus) -> None:
+        further = later_status(current, reported)
+        assert later_status(further, current) is further
+
+
+class TestSettings:
+    @pytest.mark.parametrize("text", ["intake@lindenhof.example", "Intake+x@sub.lindenhof.example"])
+    def test_an_address_to_send_from(self, text: str) -> None:
+        assert sender_address(text) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "intake",
+            "intake@",
+            "@lindenhof.example",
+            "a b@lindenhof.example",
+            "ü@lindenhof.example",
+            "x@lindenhof.example\n",
+            "a@b,c@d.example",
+        ],
+    )
+    def test_no_address_to_send_from(self, text: str) -> None:
+        with pytest.raises(ValueError, match="not an e-mail address"):
+            sender_address(text)
+
+    @pytest.mark.parametrize(
+        ("key", "possible"),
+        [
+            ("SG.abcdefgh", True),
+            ("short", False),
+            ("SG.abc\r\nX-Header: 1", False),
+            ("SG.with blank", False),
+            ("SG.ümlautümlaut", False),
+            ("x" * 201, False),
+        ],
+    )
+    def test_an_api_key_travels_in_a_header(self, key: str, possible: bool) -> None:
+        assert possible_api_key(key) is possible
+
+    def test_a_verification_key_is_p256(self) -> None:
+        assert verification_key(spki(ec.generate_private_key(ec.SECP256R1()))).curve.name == "secp256r1"
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "x", "AAAA", spki(ec.generate_private_key(ec.SECP384R1())), spki(ed25519.Ed25519PrivateKey.generate())],
+        ids=["empty", "no base64", "no key", "another curve", "another algorithm"],
+    )
+    def test_anything_else_is_none(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r".*"):
+            verification_key(text)
