@@ -6,7 +6,8 @@ import pytest
 
 from libs.common.work import Work
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.suite import CancellingSuite, StartingSuite, StepsSuite, StormSuite, VersionsSuite, WaitsSuite
+from services.workflows.tests.engine.starting import StartingSuite
+from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, VersionsSuite, WaitsSuite
 
 
 @pytest.fixture

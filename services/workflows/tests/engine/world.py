@@ -18,7 +18,7 @@ from libs.contracts.scheduling import (
     AppointmentStatus,
     Attendee,
 )
-from services.workflows.tests.engine.driver import Said
+from services.workflows.tests.engine.driver import EngineDriver, Said
 
 BOOKED = AppointmentBooked.type
 SEND_EMAIL = ActionDescribed(
@@ -40,6 +40,7 @@ UPDATE_PATIENT = ActionDescribed(
         },
     },
 )  # fmt: skip
+HOURS = timedelta(hours=1)
 AT = datetime(2030, 1, 31, 9, 30, tzinfo=UTC)
 
 
@@ -96,3 +97,9 @@ class Visit:
 
 def practice_created(practice: UUID) -> Said:
     return Said(uuid4(), PracticeCreated(new_practice_id=practice, name="Elm Street Practice", time_zone="Europe/Berlin"))
+
+
+async def booked(engine: EngineDriver, visit: Visit | None = None) -> Visit:
+    visit = visit or Visit()
+    await engine.deliver(visit.registered(), visit.booked())
+    return visit
