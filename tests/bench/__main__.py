@@ -80,7 +80,9 @@ def sustained(system: Stack, practices: list[Practice], seconds: float, concurre
     elapsed = monotonic() - started
     system.drained(within=120)
     twice = sum(len(times) > 1 for times in accepted(system, emails).values())
-    print(f"| sustained, closed {concurrency} | {len(emails)} in {elapsed:.0f} s = {len(emails) / elapsed:.0f} bookings/s | | | refused {sent.refused}, twice {twice} |")
+    print(
+        f"| sustained, closed {concurrency} | {len(emails)} in {elapsed:.0f} s = {len(emails) / elapsed:.0f} bookings/s | | | refused {sent.refused}, twice {twice} |"
+    )
     after = usage(system)
     print("\nprocessor milliseconds per booking, by component:\n")
     for name in sorted(after, key=lambda name: after[name].cpu_seconds - before[name].cpu_seconds, reverse=True):
@@ -126,7 +128,9 @@ def outbox_latency(system: Stack, rate: float, count: int) -> None:
 
     asyncio.run(both())
     milliseconds = [(arrived[event] - at) * 1000 for event, at in committed.items()]
-    print(f"| outbox commit → consumer, {rate:.0f}/s | {count} | {percentile(milliseconds, 0.5):.1f} | {percentile(milliseconds, 0.99):.1f} | |")
+    print(
+        f"| outbox commit → consumer, {rate:.0f}/s | {count} | {percentile(milliseconds, 0.5):.1f} | {percentile(milliseconds, 0.99):.1f} | |"
+    )
 
 
 _ROW = """

@@ -56,7 +56,7 @@ async def _open_loop(stack: Stack, people: list[tuple[Practice, str]], rate: flo
     async with aiohttp.ClientSession() as session:
         tasks = []
         for practice, email in people:
-            await asyncio.sleep(random.expovariate(rate))  # noqa: S311 - arrivals
+            await asyncio.sleep(random.expovariate(rate))
             tasks.append(asyncio.create_task(_one(session, stack, practice, email, sent)))
         await asyncio.gather(*tasks)
     sent.seconds = monotonic() - started

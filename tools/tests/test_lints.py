@@ -64,6 +64,7 @@ GOOD = [
     ("network", COMMANDS, "from urllib.parse import urlsplit"),
     ("sleep", TEST, "await asyncio.sleep(0)"),
     ("sleep", "libs/testing/simulators/sendgrid.py", "await asyncio.sleep(hang)"),
+    ("sleep", "tests/bench/load.py", "await asyncio.sleep(0.2)"),
     ("sleep", "libs/common/duties.py", "await asyncio.sleep(5)"),
     ("sql-in-door", COMMANDS, "sql = 'SELECT id FROM patient'"),
     ("sql-in-door", "services/patients/api.py", "'''Select a patient from the list.'''"),

@@ -14,11 +14,15 @@ from services.notifications.queries import settings_of
 from services.notifications.rules import Attempt, EffectState, ProviderAnswer, Report, later_status
 
 # Whoever changes a message holds its effect first, in the order of effect keys: recording an outcome and taking a report
-# about the same e-mails cannot wait for each other.
+# about the same e-mails cannot wait for each other. Read only afterwards: what was read before the wait may be old.
+_HOLD = """
+SELECT 1 FROM effect WHERE practice_id = $1
+  AND effect_key IN (SELECT effect_key FROM message WHERE practice_id = $1 AND id = ANY($2::uuid[])) ORDER BY effect_key FOR UPDATE
+"""
 _MESSAGES = """
 SELECT m.id, m.patient_id, m.status, e.effect_key, e.state, e.correlation_id, e.causation_id, e.traceparent
 FROM message m JOIN effect e ON e.practice_id = m.practice_id AND e.effect_key = m.effect_key
-WHERE m.practice_id = $1 AND m.id = ANY($2::uuid[]) ORDER BY e.effect_key FOR UPDATE OF e
+WHERE m.practice_id = $1 AND m.id = ANY($2::uuid[])
 """
 _NEW = """
 INSERT INTO delivery_event (practice_id, event_key, message_id, status, at)
@@ -44,7 +48,9 @@ async def check_signature(verify: Callable[[str], None], tx: Tx) -> None:
 
 async def take_reports(reports: Sequence[Report], tx: Tx) -> int:
     """Apply reports; returns how many were new. Reports about messages that are not of this practice are passed over."""
-    rows = await tx.rows(_MESSAGES, tx.practice_id, list({report.message_id for report in reports}))
+    about = list({report.message_id for report in reports})
+    await tx.rows(_HOLD, tx.practice_id, about)
+    rows = await tx.rows(_MESSAGES, tx.practice_id, about)
     messages: dict[Any, Any] = {row["id"]: row for row in rows}
     ours = [report for report in reports if report.message_id in messages]
     marked = await tx.rows(
