@@ -23,6 +23,11 @@ from libs.testing.fixtures import incoming
 Handle = Callable[[Received[Any], Tx], Awaitable[None]]
 
 
+_SAID = """
+SELECT practice_id, correlation_id, causation_id, traceparent FROM outbox WHERE practice_id = ANY ($1::uuid[]) ORDER BY seq
+"""
+
+
 class NotThereYet(NotFound):
     """What this is about has not arrived."""
 
@@ -454,7 +459,7 @@ class TestConsumer:
         first, second = incoming(other(uuid4()), practice), incoming(other(uuid4()), stranger)
         await Door(work, subscribe).batches.handle([first, second])
         async with work.batch([practice, stranger], Principal.system("test")) as tx:
-            rows = await tx.rows("SELECT practice_id, correlation_id, causation_id, traceparent FROM outbox ORDER BY seq")
+            rows = await tx.rows(_SAID, [practice, stranger])
         for record, row, where in zip((first, second), rows, (practice, stranger), strict=True):
             assert (row["practice_id"], row["correlation_id"]) == (where, record.headers["correlation_id"])
             assert row["causation_id"] == record.headers["ce_id"]
