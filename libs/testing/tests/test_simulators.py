@@ -1,0 +1,304 @@
+"""The simulators against the providers' own libraries and the words of their documentation."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sendgrid.helpers.eventwebhook import EventWebhook
+from sendgrid.helpers.mail import Mail
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from libs.common.auth import KeySet, Role, TokenVerifier
+from libs.testing import probe
+from libs.testing.simulators.calcom import API_VERSION, CalcomSimulator
+from libs.testing.simulators.issuer import ISSUER, IssuerSimulator
+from libs.testing.simulators.sendgrid import SendGridSimulator
+
+KEY = {"Authorization": "Bearer SG.key"}
+CAL = {"Authorization": "Bearer cal_key", "cal-api-version": API_VERSION}
+SECRET = "a secret of the webhook"
+NINE = "2030-01-07T09:00:00Z"
+
+
+class Receiver:
+    """Where webhooks go. Answers ``status``."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[bytes, httpx.Headers]] = []
+        self.status = 204
+
+    async def hook(self, request: Request) -> Response:
+        self.requests.append((await request.body(), httpx.Headers(request.headers.raw)))
+        return Response(status_code=self.status)
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=[Route("/hook", self.hook, methods=["POST"])])))
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
+
+
+def mail(**changes: Any) -> dict[str, Any]:
+    """A body as SendGrid's own library makes it."""
+    body: dict[str, Any] = Mail("intake@lindenhof.example", "mira@mail.example", "Your visit", "Dear Mira").get()
+    return {name: value for name, value in {**body, **changes}.items() if value is not None}
+
+
+class TestSendGrid:
+    @pytest.fixture
+    def simulator(self, tmp_path: Path, receiver: Receiver) -> SendGridSimulator:
+        here = SendGridSimulator(tmp_path)
+        here._client = receiver.client()
+        return here
+
+    @pytest.fixture
+    async def client(self, simulator: SendGridSimulator) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(simulator.app()), base_url="http://sendgrid.test") as client:
+            yield client
+
+    async def test_accepts_what_the_providers_library_makes_and_remembers_it(
+        self, client: httpx.AsyncClient, simulator: SendGridSimulator, tmp_path: Path
+    ) -> None:
+        answer = await client.post("/v3/mail/send", json=mail(), headers=KEY)
+        assert (answer.status_code, answer.content) == (202, b"")
+        (line,) = (await client.get("/_control/accepted")).json()
+        assert (line["message_id"], line["subject"]) == (answer.headers["x-message-id"], "Your visit")
+        assert SendGridSimulator(tmp_path).record.lines == simulator.record.lines
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"from": None}, "from.email"),
+            ({"from": {"email": "intake"}}, "from.email"),
+            ({"personalizations": None}, "personalizations"),
+            ({"personalizations": []}, "personalizations"),
+            ({"personalizations": [{}]}, "personalizations.0.to"),
+            ({"personalizations": [{"to": [{"email": "mira"}]}]}, "personalizations.0.to.0.email"),
+            ({"personalizations": [{"to": [{"email": "mira@mail.example"}] * 2}]}, "personalizations.0.to"),
+            ({"subject": None}, "subject"),
+            ({"subject": ""}, "subject"),
+            ({"content": None}, "content"),
+            ({"content": []}, "content"),
+            ({"custom_args": {"number": 17}}, "custom_args"),
+            ({"custom_args": {"long": "x" * 10_000}}, "custom_args"),
+        ],
+    )
+    async def test_refuses_what_the_real_one_refuses(
+        self, changes: dict[str, Any], field: str, client: httpx.AsyncClient, simulator: SendGridSimulator
+    ) -> None:
+        answer = await client.post("/v3/mail/send", json=mail(**changes), headers=KEY)
+        assert (answer.status_code, simulator.record.lines) == (400, [])
+        assert field in [error["field"] for error in answer.json()["errors"]]
+
+    @pytest.mark.parametrize(
+        ("headers", "content", "status"),
+        [({}, b"{}", 401), ({"Authorization": "Bearer x"}, b"{}", 401), (KEY, b"{", 400), (KEY, b"[]", 400)],
+    )
+    async def test_refuses_strangers_and_what_is_no_json(
+        self, headers: dict[str, str], content: bytes, status: int, client: httpx.AsyncClient
+    ) -> None:
+        sent = {**headers, "content-type": "application/json"}
+        assert (await client.post("/v3/mail/send", content=content, headers=sent)).status_code == status
+        assert (await client.post("/v3/mail/send", content=b"x", headers=KEY)).status_code == 415
+
+    async def test_signs_its_reports_as_the_providers_library_expects(
+        self, client: httpx.AsyncClient, simulator: SendGridSimulator, receiver: Receiver
+    ) -> None:
+        await client.post("/_control/webhook", json={"url": "http://vantage.test/hook"})
+        arguments = {"vantage_effect": str(uuid4())}
+        sent = await client.post("/v3/mail/send", json=mail(custom_args=arguments), headers=KEY)
+        await probe.until_async(_length(receiver.requests), lambda number: number == 1, what="the report")
+        raw, headers = receiver.requests[0]
+        key = (await client.get("/_control/public_key")).json()["public_key"]
+        signature, timestamp = (headers[f"x-twilio-email-event-webhook-{name}"] for name in ("signature", "timestamp"))
+        assert EventWebhook(key).verify_signature(raw.decode(), signature, timestamp)
+        events = json.loads(raw)
+        assert [event["event"] for event in events] == ["processed", "delivered"]
+        assert {event["vantage_effect"] for event in events} == {arguments["vantage_effect"]}
+        assert all(event["sg_message_id"].startswith(sent.headers["x-message-id"]) for event in events)
+
+    async def test_reports_what_it_is_told_and_says_when_nobody_listens(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        sent = await client.post("/v3/mail/send", json=mail(), headers=KEY)
+        event = {"message_id": sent.headers["x-message-id"], "event": "bounce"}
+        assert (await client.post("/_control/events", json=event)).json() == {"status": None}
+        await client.post("/_control/webhook", json={"url": "http://vantage.test/hook"})
+        assert (await client.post("/_control/events", json=event)).json() == {"status": 204}
+        assert json.loads(receiver.requests[-1][0])[0]["event"] == "bounce"
+        assert (await client.post("/_control/events", json={**event, "message_id": "nothing"})).status_code == 404
+
+    async def test_finds_an_accepted_mail_by_its_unique_argument(self, client: httpx.AsyncClient) -> None:
+        await client.post("/v3/mail/send", json=mail(custom_args={"vantage_effect": "one"}), headers=KEY)
+        for value, found in (("one", 1), ("two", 0)):
+            query = {"query": f'(unique_args["vantage_effect"]="{value}")'}
+            assert len((await client.get("/v3/messages", params=query, headers=KEY)).json()["messages"]) == found
+        assert (await client.get("/v3/messages", params={"query": "anything"}, headers=KEY)).status_code == 400
+        assert (await client.get("/v3/messages")).status_code == 401
+
+    async def test_fails_as_planned_and_as_often_and_refuses_a_plan_it_does_not_know(self, client: httpx.AsyncClient) -> None:
+        await client.post("/_control/faults", json={"kind": "status", "status": 429, "times": 2})
+        statuses = [(await client.post("/v3/mail/send", json=mail(), headers=KEY)).status_code for _ in range(3)]
+        assert statuses == [429, 429, 202]
+        for plan in ({"kind": "explode"}, {}, {"kind": "status", "status": "many"}):
+            assert (await client.post("/_control/faults", json=plan)).status_code == 422
+        await client.post("/_control/clear")
+        assert (await client.get("/_control/accepted")).json() == []
+
+    async def test_shows_mails_and_runs_nothing_of_them(self, client: httpx.AsyncClient) -> None:
+        await client.post("/v3/mail/send", json=mail(subject="<script>alert(1)</script>"), headers=KEY)
+        page = (await client.get("/")).text
+        assert "&lt;script&gt;" in page
+        assert "<script>" not in page
+
+
+def _length(of: list[Any]) -> Any:
+    async def look() -> int:
+        return len(of)
+
+    return look
+
+
+BOOKING = {"start": NINE, "eventTypeId": 7, "attendee": {"name": "Mira Holm", "email": "mira@mail.example", "timeZone": "Europe/Berlin"}}
+
+
+class TestCalcom:
+    @pytest.fixture
+    async def client(self, tmp_path: Path, receiver: Receiver) -> AsyncIterator[httpx.AsyncClient]:
+        here = CalcomSimulator(tmp_path)
+        here._client = receiver.client()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(here.app()), base_url="http://cal.test") as client:
+            await client.post("/_control/webhook", json={"url": "http://vantage.test/hook", "secret": SECRET})
+            yield client
+
+    def told(self, receiver: Receiver) -> dict[str, Any]:
+        """The last webhook, its signature checked as the documentation says."""
+        raw, headers = receiver.requests[-1]
+        assert headers["x-cal-signature-256"] == hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
+        found: dict[str, Any] = json.loads(raw)
+        return found
+
+    async def book(self, client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]:
+        answer = await client.post("/v2/bookings", json={**BOOKING, **changes}, headers=CAL)
+        assert answer.status_code == 201, answer.text
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+    async def test_a_booking_has_the_same_ids_in_the_api_and_in_the_webhook(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        booking = await self.book(client)
+        told = self.told(receiver)
+        payload = told["payload"]
+        assert (told["triggerEvent"], payload["uid"], payload["bookingId"], payload["iCalUID"]) == (
+            "BOOKING_CREATED", booking["uid"], booking["id"], booking["icsUid"],
+        )  # fmt: skip
+        assert (payload["startTime"], payload["attendees"][0]["email"]) == (booking["start"], "mira@mail.example")
+        assert (await client.get(f"/v2/bookings/{booking['uid']}", headers=CAL)).json()["data"] == booking
+
+    async def test_a_moved_booking_is_a_new_one_that_names_the_old(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        old = await self.book(client)
+        path = f"/v2/bookings/{old['uid']}/reschedule"
+        new = (await client.post(path, json={"start": "2030-01-07T11:00:00Z"}, headers=CAL)).json()["data"]
+        told = self.told(receiver)
+        assert (told["triggerEvent"], told["payload"]["uid"], told["payload"]["rescheduleUid"]) == (
+            "BOOKING_RESCHEDULED",
+            new["uid"],
+            old["uid"],
+        )
+        assert (new["rescheduledFromUid"], new["icsUid"], told["payload"]["iCalSequence"]) == (old["uid"], old["icsUid"], 1)
+        assert (await client.post(path, json={"start": NINE}, headers=CAL)).status_code == 400
+
+    async def test_a_cancelled_booking_says_why_and_frees_its_slot(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        booking = await self.book(client)
+        path = f"/v2/bookings/{booking['uid']}/cancel"
+        await client.post(path, json={"cancellationReason": "better"}, headers=CAL)
+        told = self.told(receiver)
+        assert (told["triggerEvent"], told["payload"]["cancellationReason"]) == ("BOOKING_CANCELLED", "better")
+        assert (await client.post(path, json={}, headers=CAL)).status_code == 400
+        await self.book(client)
+
+    async def test_a_slot_is_booked_once(self, client: httpx.AsyncClient) -> None:
+        await self.book(client)
+        assert (await client.post("/v2/bookings", json=BOOKING, headers=CAL)).status_code == 400
+        page = {"name": "Jo", "email": "jo@mail.example", "start": NINE}
+        assert (await client.post("/_control/book", json=page)).status_code == 409
+        assert (await client.post("/_control/book", json={**page, "host": 6})).json()["webhook_status"] == 204
+
+    async def test_a_webhook_is_delivered_again_byte_for_byte(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        booking = await self.book(client)
+        receiver.status = 500
+        again = await client.post("/_control/resend", json={"uid": booking["uid"], "times": 4})
+        assert again.json() == {"statuses": [500] * 4}
+        assert len({raw for raw, _ in receiver.requests}) == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"start": "tomorrow"}, {"start": "2030-01-07T09:00:00"}, {"start": None}, {"eventTypeId": "x"}, {"attendee": {"name": "Mira"}}],
+    )
+    async def test_refuses_what_the_real_one_refuses(self, changes: dict[str, Any], client: httpx.AsyncClient, receiver: Receiver) -> None:
+        answer = await client.post("/v2/bookings", json={**BOOKING, **changes}, headers=CAL)
+        assert (answer.status_code, answer.json()["status"], receiver.requests) == (400, "error", [])
+
+    async def test_wants_a_key_and_the_version_of_its_api(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/v2/bookings")).status_code == 401
+        assert (await client.get("/v2/bookings", headers={"Authorization": CAL["Authorization"]})).status_code == 404
+        assert (await client.get("/v2/bookings/nothing", headers=CAL)).status_code == 404
+
+    async def test_remembers_its_bookings_when_it_is_started_again(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
+        booking = await self.book(client)
+        restarted = httpx.AsyncClient(transport=httpx.ASGITransport(CalcomSimulator(tmp_path).app()), base_url="http://cal.test")
+        assert (await restarted.get("/v2/bookings", headers=CAL)).json()["data"] == [booking]
+
+
+class TestIssuer:
+    @pytest.fixture
+    async def client(self, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(IssuerSimulator(tmp_path).app()), base_url="http://issuer.test"
+        ) as client:
+            yield client
+
+    async def test_gives_tokens_our_doors_believe(self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        practice = uuid4()
+        body = {"sub": "somebody", "vantage_role": "practice_admin", "practice_id": str(practice)}
+        token = (await client.post("/token", json=body)).json()["access_token"]
+        keys = (await client.get("/.well-known/jwks.json")).json()
+        published = httpx.MockTransport(lambda _: httpx.Response(200, json=keys))
+        real = httpx.AsyncClient
+        monkeypatch.setattr(httpx, "AsyncClient", lambda **options: real(transport=published, **options))
+        verifier = TokenVerifier(KeySet("http://issuer.test/jwks", "ES256"), issuer=ISSUER, audience="authenticated", algorithm="ES256")
+        principal = await verifier.principal(f"Bearer {token}")
+        assert (principal.id, principal.role, principal.practice_id) == ("somebody", Role.PRACTICE_ADMIN, practice)
+
+    async def test_keeps_its_key(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
+        before = (await client.get("/.well-known/jwks.json")).json()
+        again = httpx.AsyncClient(transport=httpx.ASGITransport(IssuerSimulator(tmp_path).app()), base_url="http://issuer.test")
+        assert (await again.get("/.well-known/jwks.json")).json() == before
+
+    @pytest.mark.parametrize("body", [{}, {"sub": "x"}, [], "x"])
+    async def test_says_what_it_needs(self, body: Any, client: httpx.AsyncClient) -> None:
+        assert (await client.post("/token", json=body)).status_code == 400
+
+
+class TestProbe:
+    def test_says_what_was_seen_instead(self) -> None:
+        with pytest.raises(probe.NeverHappened, match="the mail did not happen within 0 s; last seen: 3"):
+            probe.until(lambda: 3, lambda number: number == 4, within=0, what="the mail")
+
+    async def test_gives_the_first_sample_that_is_so(self) -> None:
+        samples = iter(range(10))
+
+        async def look() -> int:
+            return next(samples)
+
+        assert await probe.until_async(look, lambda number: number == 3) == 3
