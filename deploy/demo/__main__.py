@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from deploy.demo.client import Client, DemoFailed
-from deploy.demo.journey import BOOKED, book, follow, set_up, verify_ledger
+from deploy.demo.journey import BOOKED, book, follow, set_up, verify_ledger, whole_timeline
 from deploy.native import state as states
 from deploy.native.__main__ import DEFAULT, require_parts
 from deploy.native.artifacts import Missing
@@ -47,7 +48,7 @@ def show(state: states.State) -> None:
     for hop in follow(client, practice, since):
         print(f"  {hop.milliseconds:8.0f} ms  {hop.what}\n               {hop.id}")
     print("\nThe patient's timeline, newest first:")
-    timeline = client.call("GET", f"/v1/patients/{practice.patient_id}/timeline", practice.admin).json()["items"]
+    timeline = client.until("the whole timeline", lambda: whole_timeline(client, practice))
     for entry in timeline:
         print(f"  {entry['at'][11:23]}  {entry['kind']:24} {entry['subject']}")
     print("\nThe ledger, which nobody can change unnoticed:")
