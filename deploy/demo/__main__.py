@@ -60,7 +60,9 @@ def show(state: states.State) -> None:
     print("\nTo look at:")
     print(f"  the e-mails           {state.http('sendgrid')}/")
     print(f"  Cal.com's bookings    {state.http('calcom')}/")
-    print(f'  the API               {state.gateway}/v1/patients  (token: curl -d \'{{"sub":"me",…}}\' {state.http("issuer")}/token)')
+    body = json.dumps({"sub": "me", "vantage_role": "practice_admin", "practice_id": practice.id})
+    print(f"  the API               {state.gateway}/v1/patients, with a token from")
+    print(f"                        curl -s {state.http('issuer')}/token -H 'content-type: application/json' -d '{body}'")
     print(f"  the export            {state.directory}/ledger-{practice.id}.tar")
 
 
