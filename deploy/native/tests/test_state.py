@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,16 @@ class TestState:
 
 class TestWhatIsMissing:
     def test_is_named_with_its_package(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(artifacts.shutil, "which", lambda _: None)
+        monkeypatch.setattr(shutil, "which", lambda _: None)
         with pytest.raises(Missing, match="apt-get install maven"):
             artifacts.jars(tmp_path)
-        monkeypatch.setattr(postgres.shutil, "which", lambda _: None)
+        monkeypatch.setattr(shutil, "which", lambda _: None)
         monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
         with pytest.raises(PostgresMissing, match="apt-get install postgresql"):
             postgres.binaries()
 
     def test_is_not_installed_without_a_package_manager(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(artifacts.shutil, "which", lambda _: None)
+        monkeypatch.setattr(shutil, "which", lambda _: None)
         assert artifacts.install_packages(["maven"]) is False
 
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
+import psycopg
 import pytest
 
+from deploy.native import database
 from deploy.native import watchdog as module
 from deploy.native.backbone import Backbone
 from deploy.native.connect import ConnectClient, ConnectFailed, connector_config
@@ -42,8 +44,8 @@ class Voice:
 def voice(monkeypatch: pytest.MonkeyPatch) -> Voice:
     voice = Voice()
     monkeypatch.setattr(module, "log", voice)
-    monkeypatch.setattr(module.database, "system_identifier", lambda _: "1")
-    monkeypatch.setattr(module.database, "slot_lag_bytes", lambda _: 0)
+    monkeypatch.setattr(database, "system_identifier", lambda _: "1")
+    monkeypatch.setattr(database, "slot_lag_bytes", lambda _: 0)
     return voice
 
 
@@ -68,15 +70,15 @@ class TestWatchdog:
 
     def test_tells_a_slot_that_is_missing_or_lags(self, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
         for lag in (None, SLOT_LAG_LIMIT_BYTES + 1):
-            monkeypatch.setattr(module.database, "slot_lag_bytes", lambda _, lag=lag: lag)
+            monkeypatch.setattr(database, "slot_lag_bytes", lambda _, lag=lag: lag)
             watching(FakeConnect(failures=0)).round()
         assert voice.said == [("error", "slot.missing"), ("error", "slot.lagging")]
 
     def test_waits_while_the_database_is_away(self, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
         def away(_: object) -> str:
-            raise module.psycopg.OperationalError
+            raise psycopg.OperationalError
 
-        monkeypatch.setattr(module.database, "system_identifier", away)
+        monkeypatch.setattr(database, "system_identifier", away)
         connect = FakeConnect(failures=1)
         assert watching(connect).round() == PERIOD_SECONDS
         assert connect.restarted == 0
