@@ -21,7 +21,7 @@ from services.audit.commands.proofs import (
 from services.audit.queries import entries
 
 
-def routes(vkey: str) -> APIRouter:
+def entry_routes() -> APIRouter:
     router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
     @router.get("/entries", response_model=Page[EntryView])
@@ -47,6 +47,12 @@ def routes(vkey: str) -> APIRouter:
         door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await show_entry(event_id, tx))
+
+    return router
+
+
+def proof_routes(vkey: str) -> APIRouter:
+    router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
     @router.get("/checkpoint", response_class=Response)
     async def checkpoint(door: DoorDep) -> Response:

@@ -13,7 +13,8 @@ from services.audit.settings import Settings
 def build(settings: Settings) -> Service:
     service = Service("audit", settings)
     signer = Signer.of(settings.ledger_origin, settings.ledger_signing_key.get_secret_value())
-    service.api(api.routes(signer.verifier.vkey))
+    service.api(api.entry_routes())
+    service.api(api.proof_routes(signer.verifier.vkey))
     service.consumes(partial(consumers.subscribe, origin=settings.ledger_origin))
     service.every(seconds=1.0, run=partial(timers.sign_checkpoints, service.work, signer), name="checkpoints")
     return service

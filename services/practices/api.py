@@ -28,7 +28,7 @@ from services.practices.commands import (
 from services.practices.queries import members, practices_listed
 
 
-def routes() -> APIRouter:
+def practice_routes() -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["practices"])
 
     @router.post("/practices", status_code=201, response_model=CreatedPractice)
@@ -53,6 +53,12 @@ def routes() -> APIRouter:
         """Show the caller's own practice."""
         async with door.work() as tx:
             return await door.answer(tx, await show_practice(practice_id, tx))
+
+    return router
+
+
+def user_routes() -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["users"])
 
     @router.post("/users", status_code=201, response_model=UserView)
     async def add(cmd: AddUser, door: DoorDep) -> Response:

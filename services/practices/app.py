@@ -9,5 +9,6 @@ from services.practices.settings import Settings
 
 def build(settings: Settings) -> Service:
     service = Service("practices", settings)
-    service.api(api.routes())
+    service.api(api.practice_routes())
+    service.api(api.user_routes())
     return service
