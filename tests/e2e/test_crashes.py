@@ -6,8 +6,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
+from deploy.demo.client import DemoFailed
 from deploy.demo.journey import BOOKED, Practice, set_up, verify_ledger
 from libs.contracts.topics import SERVICES
 from libs.testing.probe import until
@@ -29,6 +31,7 @@ class TestKillNine:
     def test_every_booking_still_gets_exactly_one_e_mail(
         self, stack: Stack, practices: list[Practice], victim: str, tmp_path: Path
     ) -> None:
+        until(lambda: _doors_open(stack, practices[0]), within=60, what="every door is open again")
         people = [(practice, email) for practice in practices for email in patients(stack.client, practice, BOOKINGS // PRACTICES)]
         stack.drained()
         half = threading.Event()
@@ -56,3 +59,16 @@ class TestKillNine:
         assert compared.returncode == 0, compared.stdout + compared.stderr
         for practice in practices:
             assert verify_ledger(stack.client, practice, BOOKED, tmp_path)[2].startswith("genuine: ")
+
+
+DOORS = ("/v1/users", "/v1/patients", "/v1/appointments", "/v1/runs", "/v1/messages", "/v1/ledger/entries")
+
+
+def _doors_open(stack: Stack, practice: Practice) -> bool:
+    """Whether every service answers through the gateway; the last one killed may still be on its way up."""
+    try:
+        for path in DOORS:
+            stack.client.call("GET", path, practice.admin)
+    except (DemoFailed, httpx.HTTPError):
+        return False
+    return True
