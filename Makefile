@@ -22,11 +22,13 @@ help: ## this list
 # --- the environment ------------------------------------------------------------------------------------------
 
 $(UV): requirements/uv.txt
+	@echo "Preparing the installer …"
 	@tools/bootstrap.sh "$(PYTHON)" .vantage/uv
 	@.vantage/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
 $(SYNCED): requirements/dev.txt pyproject.toml $(UV)
+	@echo "Installing the packages of requirements/dev.txt into .venv (once per lock) …"
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

@@ -41,6 +41,7 @@ def jars(cache: Path) -> Path:
     if maven is None:
         raise Missing("Maven is not installed: apt-get install maven (it fetches Kafka and Debezium once)")
     library.mkdir(parents=True, exist_ok=True)
+    print("Fetching Kafka and Debezium with Maven (59 MB, once) …", flush=True)
     command = [maven, "-q", "-B", "-ntp", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
     result = subprocess.run([*command, f"-DoutputDirectory={library}"], capture_output=True, text=True, check=False, cwd=cache)
     if result.returncode != 0:
