@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from libs.contracts import notifications, patients, practices, scheduling, workflows
+from libs.contracts import access, notifications, patients, practices, scheduling, workflows
 from libs.contracts.envelope import MESSAGES
 
-OWNERS = (practices, patients, scheduling, workflows, notifications)
+OWNERS = (access, practices, patients, scheduling, workflows, notifications)
 
 __all__ = ["MESSAGES", "OWNERS"]

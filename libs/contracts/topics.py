@@ -53,11 +53,13 @@ CATALOGUE = Topic(
 )
 
 TOPICS: tuple[Topic, ...] = (
-    _events("practices", "workflows"),
+    # Who may act is known to every service by itself: nobody asks practices.
+    _events("practices", "patients", "scheduling", "workflows", "notifications"),
     _events("patients", "patients", "scheduling", "workflows", "notifications"),
     _events("scheduling", "patients", "scheduling", "workflows"),
     _events("workflows", "patients"),
     _events("notifications", "patients", "scheduling", "workflows"),
+    _events("audit"),
     _commands("patients", "workflows"),
     _commands("notifications", "workflows"),
     CATALOGUE,
