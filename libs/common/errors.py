@@ -1,4 +1,4 @@
-"""Six kinds of trouble, and what each means at the HTTP door and at the Kafka door.
+"""Seven kinds of trouble, and what each means at the HTTP door and at the Kafka door.
 
 ============  ====================================  =====  =====================================================
 Kind          Means                                 HTTP   Kafka
@@ -9,6 +9,7 @@ Stale         somebody changed it meanwhile         409    again at once, on fre
 Refused       a rule says no                        422    parked until an operator redrives
 Forbidden     you may not                           403    parked until an operator redrives
 Unavailable   not now; outside trouble              503    parked, redriven by itself
+Held          not now; somebody's decision          503    parked until released
 ============  ====================================  =====  =====================================================
 
 Malformed input never gets that far: ``Malformed`` is 422 with pointers, and parked at the Kafka door.
@@ -87,6 +88,10 @@ class Unavailable(Trouble):
     def __init__(self, *, retry_after_seconds: int = 1, pointer: str | None = None, **details: Any) -> None:
         super().__init__(pointer=pointer, **details)
         self.retry_after_seconds = retry_after_seconds
+
+
+class Held(Unavailable):
+    """This waits until it is released."""
 
 
 class Unauthenticated(Trouble):

@@ -34,7 +34,10 @@ def main(name: str, settings: type[S], build: Callable[[S], Service], arguments:
         start_logging(name, told.log_level)
         service = build(told)
     except ValidationError as error:
-        print(f"{name}: settings: {_settings_problem(error)}", file=sys.stderr)
+        print(f"{name}: settings: {settings_problem(error)}", file=sys.stderr)
+        return 2
+    except ValueError as error:  # settings that are well-formed and still cannot be used; the text names no value
+        print(f"{name}: settings: {error}", file=sys.stderr)
         return 2
     if options.command == "serve":
         serve(service)
@@ -62,8 +65,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _settings_problem(error: ValidationError) -> str:
-    names = [f"VANTAGE_{str(found['loc'][0]).upper()} ({found['type']})" for found in error.errors() if found["loc"]]
+def settings_problem(error: ValidationError) -> str:
+    """What is missing or wrong, by variable name, never a value."""
+    found = error.errors(include_input=False)
+    names = [f"VANTAGE_{str(one['loc'][0]).upper()} ({one['type']})" if one["loc"] else one["msg"] for one in found]
     return "missing or wrong: " + ", ".join(names)
 
 

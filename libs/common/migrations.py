@@ -105,6 +105,50 @@ def standard_tables(service: str) -> None:
     auditor_reads("outbox", "id, practice_id, seq, time, topic")
 
 
+def access_tables(service: str) -> None:
+    """What the service knows of who may act: the projection ``libs.common.access`` keeps."""
+    op.execute(
+        """
+        CREATE TABLE access_practice (
+          practice_id uuid PRIMARY KEY,
+          suspended   boolean NOT NULL,
+          origins     text[] NOT NULL,
+          version     integer NOT NULL
+        )
+        """
+    )
+    op.execute(
+        """
+        CREATE TABLE access_member (
+          practice_id uuid NOT NULL,
+          identity    text NOT NULL,
+          user_id     uuid NOT NULL,
+          role        text NOT NULL,
+          active      boolean NOT NULL,
+          version     integer NOT NULL,
+          PRIMARY KEY (practice_id, identity)
+        )
+        """
+    )
+    op.execute(
+        """
+        CREATE TABLE access_entry (
+          practice_id uuid NOT NULL,
+          id          uuid NOT NULL,
+          identity    text NOT NULL,
+          expires_at  timestamptz NOT NULL,
+          version     integer NOT NULL,
+          PRIMARY KEY (practice_id, id)
+        )
+        """
+    )
+    op.execute("CREATE INDEX access_entry_identity ON access_entry (practice_id, identity, expires_at DESC)")
+    reason = "status and public web origins of practices; duties that claim across practices leave suspended ones alone"
+    global_table("access_practice", service, reason, grant="SELECT, INSERT, UPDATE")
+    tenant_table("access_member", service, grant="SELECT, INSERT, UPDATE")
+    tenant_table("access_entry", service, grant="SELECT, INSERT, UPDATE")
+
+
 def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
     """Row security, enabled and forced, by the signed tenant context; grants for the application role."""
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")

@@ -31,16 +31,23 @@ class SecretBox:
         self._cipher = AESGCM(key)
 
     def seal(self, practice_id: UUID, purpose: str, secret: str) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, secret.encode(), _bound_to(practice_id, purpose))
+        return self.seal_bytes(practice_id, purpose, secret.encode())
 
     def open(self, practice_id: UUID, purpose: str, sealed: bytes) -> str:
         """The secret. Raises ``SealBroken``."""
+        return self.open_bytes(practice_id, purpose, sealed).decode()
+
+    def seal_bytes(self, practice_id: UUID, purpose: str, value: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return _VERSION + nonce + self._cipher.encrypt(nonce, value, _bound_to(practice_id, purpose))
+
+    def open_bytes(self, practice_id: UUID, purpose: str, sealed: bytes) -> bytes:
+        """Raises ``SealBroken``."""
         if sealed[:1] != _VERSION:
             raise SealBroken
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            return self._cipher.decrypt(nonce, ciphertext, _bound_to(practice_id, purpose)).decode()
+            return self._cipher.decrypt(nonce, ciphertext, _bound_to(practice_id, purpose))
         except (InvalidTag, ValueError):  # altered, or too short to be one
             raise SealBroken from None
 

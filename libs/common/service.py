@@ -17,19 +17,23 @@ from fastapi import APIRouter
 from sqlalchemy import text
 
 from libs.common import metrics
+from libs.common.access import Access, follow_access
 from libs.common.actions import ActionPlugin, publish_catalogue
-from libs.common.auth import KeySet, TokenVerifier
 from libs.common.db import TenancySigner, make_engine
 from libs.common.duties import Duty, Run
-from libs.common.http.app import make_app
+from libs.common.http.app import Doorkeepers, make_app
+from libs.common.http.debug import debug_routes
+from libs.common.http.gateway import gateway_proof
 from libs.common.logging import get_logger
 from libs.common.messaging.batches import Batches, is_outage
 from libs.common.messaging.consumer import Consumer
 from libs.common.messaging.kafka import KafkaDoor
 from libs.common.messaging.redrive import Redrive
 from libs.common.paging import Cursors
+from libs.common.secrets import SecretBox
 from libs.common.settings import ServiceSettings
 from libs.common.telemetry import start_telemetry
+from libs.common.tokens import Issuer, KeySet, SharedSecret, TokenVerifier, house_issuer
 from libs.common.work import Work
 from libs.contracts import registry as _all_contracts  # noqa: F401 - makes every message type known
 from libs.contracts.topics import topics_read_by
@@ -48,10 +52,10 @@ class Service:
         self.settings = settings
         self.engine = make_engine(settings.database_url.get_secret_value(), application=name, pool=settings.database_pool)
         self.work = Work(name, self.engine, TenancySigner(settings.tenancy_key.get_secret_value()))
-        keys = KeySet(settings.jwks_url, settings.jwt_algorithm)
-        verifier = TokenVerifier(keys, issuer=settings.issuer, audience=settings.audience, algorithm=settings.jwt_algorithm)
-        cursors = Cursors(settings.secrets_key.get_secret_value())
-        self.app = make_app(name, work=self.work, verifier=verifier, cursors=cursors, checks=self._checks)
+        self.access = Access(self.work)
+        self.box = SecretBox(settings.secrets_key.get_secret_value())
+        self.app = make_app(name, work=self.work, keepers=self._keepers(), checks=self._checks)
+        self.api(debug_routes(name, settings))
         self.consumer = Consumer(name)
         self.batches = Batches(self.consumer, self.work)
         self.redrive = Redrive(self.consumer, self.work, self.batches)
@@ -60,13 +64,25 @@ class Service:
         self._plugins: list[ActionPlugin] = []
         self._hooks: list[tuple[Hook, Hook]] = []
 
+    def _keepers(self) -> Doorkeepers:
+        key = bytes.fromhex(self.settings.gateway_key.get_secret_value())
+        return Doorkeepers(
+            verifier=TokenVerifier(_identity_provider(self.settings), house_issuer(key)),
+            access=self.access,
+            cursors=Cursors(self.settings.secrets_key.get_secret_value()),
+            box=self.box,
+            gateway_proof=gateway_proof(key),
+        )
+
     def api(self, router: APIRouter) -> None:
         """Add routes to the HTTP door."""
         self.app.include_router(router)
 
     def consumes(self, subscribe: Callable[[Consumer], None]) -> None:
-        """Register handlers; the topics follow from the switchboard."""
+        """Register handlers; the topics follow from the switchboard. Who may act is followed besides."""
         subscribe(self.consumer)
+        if not self.consumer.takes_everything:
+            follow_access(self.consumer)
         topics = tuple(topic.name for topic in topics_read_by(self.name))
         self._kafka = KafkaDoor(self.settings.kafka, self.name, topics, self.batches)
         self.every(seconds=REDRIVE_SECONDS, run=self._redrive_due, name="redrive")
@@ -167,6 +183,14 @@ class Service:
         await asyncio.gather(*getattr(self, "_running", ()), return_exceptions=True)
         for _, stop in reversed(self._hooks):
             await stop()
+
+
+def _identity_provider(settings: ServiceSettings) -> Issuer:
+    if settings.jwt_secret is not None:
+        secret = SharedSecret(settings.jwt_secret.get_secret_value().encode())
+        return Issuer(settings.issuer, settings.audience, settings.jwt_algorithm, secret)
+    assert settings.jwks_url is not None  # the settings have seen to it
+    return Issuer(settings.issuer, settings.audience, settings.jwt_algorithm, KeySet(settings.jwks_url, settings.jwt_algorithm))
 
 
 class _Server(uvicorn.Server):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,12 +20,35 @@ class ServiceSettings(BaseSettings):
     kafka: str = Field(description="host:port of the Kafka broker.")
     tenancy_key: SecretStr = Field(description="Key that signs tenant contexts: 32 bytes in hex.")
     secrets_key: SecretStr = Field(description="Key that seals per-practice secrets: 32 bytes in hex.")
+    gateway_key: SecretStr = Field(description="Key the gateway's proof and the tokens behind it derive from: 32 bytes in hex.")
     issuer: str = Field(description="`iss` of the access tokens accepted.")
     audience: str = Field(default="authenticated", description="`aud` of the access tokens accepted.")
-    jwks_url: str = Field(description="Where the issuer publishes its keys.")
-    jwt_algorithm: str = Field(default="ES256", description="The one signature algorithm accepted: ES256 or RS256.")
+    jwks_url: str | None = Field(default=None, description="Where the issuer publishes its keys (ES256, RS256).")
+    jwt_secret: SecretStr | None = Field(default=None, description="The secret shared with the issuer (HS256); 32 bytes at least.")
+    jwt_algorithm: Literal["ES256", "RS256", "HS256"] = Field(
+        default="ES256", description="The one signature algorithm accepted: ES256, RS256 or HS256."
+    )
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP base URL for traces; none: traces stay inside.")
     log_level: str = Field(default="info", description="debug, info, warning or error.")
+
+    @field_validator("gateway_key", "tenancy_key", "secrets_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+        key = bytes.fromhex(value.get_secret_value())
+        if len(key) < 32 or not any(key):
+            message = "32 bytes in hex are needed"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _keys_go_with_the_algorithm(self) -> Self:
+        if (self.jwt_secret is not None) != (self.jwt_algorithm == "HS256") or (self.jwks_url is None) == (self.jwt_secret is None):
+            message = "VANTAGE_JWT_SECRET goes with HS256, VANTAGE_JWKS_URL with ES256 and RS256"
+            raise ValueError(message)
+        if self.jwt_secret is not None and len(self.jwt_secret.get_secret_value()) < 32:
+            message = "VANTAGE_JWT_SECRET has at least 32 characters"
+            raise ValueError(message)
+        return self
 
 
 class MigrationSettings(BaseSettings):

@@ -186,6 +186,10 @@ class Work:
         self._signer = signer
         self._clock = clock
 
+    def now(self) -> datetime:
+        """The time transactions of this service go by. Aware UTC."""
+        return self._clock()
+
     @asynccontextmanager
     async def __call__(self, principal: Principal) -> AsyncIterator[Tx]:
         """A transaction in the principal's practice. Raises ``LookupError`` when it has none."""

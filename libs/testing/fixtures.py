@@ -5,6 +5,7 @@ Tests are independent because each has a practice of its own, not because anythi
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from libs.common.access import take_access
 from libs.common.auth import Principal, Role
 from libs.common.db import TenancySigner, make_engine
 from libs.common.logging import start_logging
@@ -22,16 +24,30 @@ from libs.common.messaging import Incoming
 from libs.common.service import Service
 from libs.common.settings import ServiceSettings
 from libs.common.telemetry import start_telemetry
+from libs.common.tokens import Issuer, TokenVerifier, house_token
 from libs.common.work import Work
-from libs.contracts.envelope import MESSAGES, Message
+from libs.contracts.access import MemberAccessChanged, PracticeAccessChanged
+from libs.contracts.envelope import MESSAGES, PLATFORM, Message
+from libs.contracts.permissions import GRANTS, Permission
 from libs.testing.postgres import TENANCY_KEY, TestDatabase
 
 ISSUER = "https://issuer.vantage.example"
 AUDIENCE = "authenticated"
 SECRETS_KEY = "cd" * 32
+GATEWAY_KEY = "ef" * 32
+HOOK_SECRET = "v1,whsec_" + base64.b64encode(bytes(range(32))).decode()
+EXTRA: dict[str, dict[str, str]] = {
+    "audit": {"ledger_signing_key": "11" * 32},
+    "practices": {
+        "auth_url": "http://127.0.0.1:1", "auth_service_key": "service", "hook_secrets": HOOK_SECRET, "site_url": "https://app.vantage.example",
+    },
+}  # fmt: skip
+"""What single services are told besides."""
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Token = Callable[..., str]
+Headers = dict[str, str]
+Join = Callable[..., Awaitable[Headers]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,7 +92,7 @@ def practice() -> UUID:
 
 @pytest.fixture
 def admin(practice: UUID) -> Principal:
-    return Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, practice)
+    return Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, practice, GRANTS[Role.PRACTICE_ADMIN])
 
 
 @pytest.fixture
@@ -103,6 +119,13 @@ class _OneKey:
         return self._key
 
 
+def trusting(service: Service, key: ec.EllipticCurvePrivateKey) -> Service:
+    """The service with the test's key in place of the identity provider's published ones."""
+    verifier: TokenVerifier = service.app.state.verifier
+    verifier.issuers[ISSUER] = Issuer(ISSUER, AUDIENCE, "ES256", _OneKey(key))
+    return service
+
+
 @pytest.fixture(scope="session")
 def signing_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
@@ -110,16 +133,16 @@ def signing_key() -> ec.EllipticCurvePrivateKey:
 
 @pytest.fixture(scope="session")
 def token(signing_key: ec.EllipticCurvePrivateKey) -> Token:
-    """``token(role, practice_id, **claims)``: an access token as the issuer makes it."""
+    """``token(practice_id, subject=..., **claims)``: an access token as the issuer makes it. What its holder may is not in it."""
 
-    def make(role: Role, practice_id: UUID | None, *, subject: str | None = None, **claims: Any) -> str:
+    def make(home: UUID | None, /, *, subject: str | None = None, **claims: Any) -> str:
         now = datetime.now(UTC)
         body = {
             "iss": ISSUER, "aud": AUDIENCE, "sub": subject or str(uuid4()), "iat": now, "exp": now + timedelta(minutes=30),
-            "role": "authenticated", "app_metadata": {"vantage_role": role}, **claims,
+            "role": "authenticated", "app_metadata": {}, "is_anonymous": False, **claims,
         }  # fmt: skip
-        if practice_id is not None:
-            body["practice_id"] = str(practice_id)
+        if home is not None:
+            body["practice_id"] = str(home)
         return jwt.encode(body, signing_key, algorithm="ES256", headers={"kid": "test"})
 
     return make
@@ -133,7 +156,8 @@ def settings_for(database: TestDatabase) -> Callable[..., Any]:
         service_name = settings.__module__.split(".")[1]
         values: dict[str, Any] = {
             "http_port": 1, "database_url": database.app(service_name), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
-            "secrets_key": SECRETS_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/", **extra,
+            "secrets_key": SECRETS_KEY, "gateway_key": GATEWAY_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
+            **EXTRA.get(service_name, {}), **extra,
         }  # fmt: skip
         return settings(**values)
 
@@ -143,31 +167,65 @@ def settings_for(database: TestDatabase) -> Callable[..., Any]:
 @pytest.fixture
 async def client(service: Service, signing_key: ec.EllipticCurvePrivateKey) -> AsyncIterator[httpx.AsyncClient]:
     """A client on the service's HTTP door, in process, with real token verification."""
-    service.app.state.verifier._keys = _OneKey(signing_key)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.app), base_url="http://vantage.test") as client:
+    app = trusting(service, signing_key).app
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vantage.test") as client:
         yield client
 
 
+async def admit(
+    work: Work, practice_id: UUID | None, role: Role, identity: str, *, user_id: UUID | None = None, active: bool = True
+) -> None:
+    """Let the service of ``work`` know a member, as the events of practices would."""
+    home = practice_id or PLATFORM
+    member = MemberAccessChanged(user_id=user_id or uuid4(), identity=identity, role=role, active=active, version=1)
+    practice = PracticeAccessChanged(changed_practice_id=home, suspended=False, origins=[], version=0)
+    async with work.batch([home], Principal.system("test")) as tx:
+        await take_access([(home, member), (home, practice)], tx)
+
+
 @pytest.fixture
-def as_admin(token: Token, practice: UUID) -> dict[str, str]:
+def join(work: Work, token: Token) -> Join:
+    """``await join(role, practice_id)``: headers of somebody whom the service under test knows as that."""
+
+    async def make(role: Role, practice_id: UUID | None, *, user_id: UUID | None = None) -> Headers:
+        identity = str(uuid4())
+        await admit(work, practice_id, role, identity, user_id=user_id)
+        return {"Authorization": f"Bearer {token(practice_id, subject=identity)}"}
+
+    return make
+
+
+@pytest.fixture
+def with_key() -> Callable[..., Headers]:
+    """``with_key(practice_id, *scopes)``: headers as the gateway passes an API key's request on."""
+
+    def make(practice_id: UUID, *scopes: Permission) -> Headers:
+        claims = {"sub": str(uuid4()), "practice_id": str(practice_id), "scopes": [str(scope) for scope in scopes]}
+        return {"Authorization": f"Bearer {house_token(bytes.fromhex(GATEWAY_KEY), claims)}"}
+
+    return make
+
+
+@pytest.fixture
+async def as_admin(join: Join, practice: UUID) -> Headers:
     """Headers of a practice admin of the test's practice."""
-    return {"Authorization": f"Bearer {token(Role.PRACTICE_ADMIN, practice)}"}
+    return await join(Role.PRACTICE_ADMIN, practice)
 
 
 @pytest.fixture
-def as_user(token: Token, practice: UUID) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token(Role.REGULAR_USER, practice)}"}
+async def as_user(join: Join, practice: UUID) -> Headers:
+    return await join(Role.REGULAR_USER, practice)
 
 
 @pytest.fixture
-def as_stranger(token: Token) -> dict[str, str]:
+async def as_stranger(join: Join) -> Headers:
     """Headers of an admin of another practice."""
-    return {"Authorization": f"Bearer {token(Role.PRACTICE_ADMIN, uuid4())}"}
+    return await join(Role.PRACTICE_ADMIN, uuid4())
 
 
 @pytest.fixture
-def as_vantage_admin(token: Token) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token(Role.VANTAGE_ADMIN, None)}"}
+async def as_vantage_admin(join: Join) -> Headers:
+    return await join(Role.VANTAGE_ADMIN, None)
 
 
 _offsets: Iterator[int] = iter(range(10**9))

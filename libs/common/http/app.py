@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,18 +12,31 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from libs.common.auth import TokenVerifier
+from libs.common.access import Access
 from libs.common.errors import Trouble
-from libs.common.http.door import AlreadyAnswered
+from libs.common.http.door import AlreadyAnswered, record_denied
 from libs.common.http.middleware import Surroundings
 from libs.common.http.problems import on_http_error, on_invalid_input, on_trouble
 from libs.common.paging import Cursors
+from libs.common.secrets import SecretBox
+from libs.common.tokens import TokenVerifier
 from libs.common.work import Work
 
 Checks = Callable[[], Awaitable[dict[str, str]]]
 
 
-def make_app(service: str, *, work: Work, verifier: TokenVerifier, cursors: Cursors, checks: Checks) -> FastAPI:
+@dataclass(frozen=True)
+class Doorkeepers:
+    """What every door of a service needs: who somebody is, whether they may in, and the keys of what it hands out."""
+
+    verifier: TokenVerifier
+    access: Access
+    cursors: Cursors
+    box: SecretBox
+    gateway_proof: str
+
+
+def make_app(service: str, *, work: Work, keepers: Doorkeepers, checks: Checks) -> FastAPI:
     """``checks`` answers name -> ``ok`` or what is wrong; ready means all are ok."""
     app = FastAPI(
         title=f"Vantage {service}",
@@ -32,15 +46,23 @@ def make_app(service: str, *, work: Work, verifier: TokenVerifier, cursors: Curs
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.work = work
-    app.state.verifier = verifier
-    app.state.cursors = cursors
-    app.add_exception_handler(Trouble, on_trouble)
+    app.state.verifier = keepers.verifier
+    app.state.access = keepers.access
+    app.state.cursors = keepers.cursors
+    app.state.box = keepers.box
+    app.add_exception_handler(Trouble, _on_trouble)
     app.add_exception_handler(RequestValidationError, on_invalid_input)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(AlreadyAnswered, _replay)
-    app.add_middleware(Surroundings)
+    app.add_middleware(Surroundings, proof=keepers.gateway_proof)
     _health(app, checks)
     return app
+
+
+async def _on_trouble(request: Request, trouble: Exception) -> Response:
+    assert isinstance(trouble, Trouble)
+    await record_denied(request, trouble)
+    return await on_trouble(request, trouble)
 
 
 async def _replay(_: Request, answer: Exception) -> Response:

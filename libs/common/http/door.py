@@ -4,7 +4,7 @@ A route body opens ``async with door.work() as tx`` and returns ``await door.ans
 happens before the first byte of the answer leaves.
 
 ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): the same key with the same request gets the same answer
-again, also after a crash; with another request 422; while the first one runs 409. Kept for a day.
+again, also after a crash; with another request 422; while the first one runs 409. Kept for a day, sealed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,21 @@ import orjson
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from libs.common.access import Admitted, EntryNeeded
 from libs.common.auth import Principal, Role
-from libs.common.errors import Conflict, Forbidden, Refused
+from libs.common.errors import Conflict, Forbidden, NotFound, Refused, Trouble
+from libs.common.http.cors import check_origin
+from libs.common.ids import new_id
 from libs.common.paging import Cursors, Page
+from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
 from libs.common.work import Tx, Work, json_text
+from libs.contracts.access import DENIED
 from libs.contracts.envelope import PLATFORM
 
 T = TypeVar("T")
 
+_PURPOSE = "answer"
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 _STORED = """
 SELECT fingerprint, status, headers, body FROM idempotency
@@ -40,8 +46,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 _EXPIRE = "DELETE FROM idempotency WHERE practice_id = $1 AND principal = $2 AND operation = $3 AND key = $4 AND created_at <= $5::timestamptz - interval '1 day'"
 
 
-class RoleNotAllowed(Forbidden):
-    """Your role does not allow this."""
+class PermissionMissing(Forbidden):
+    """You may not do this."""
 
 
 class IdempotencyKeyInvalid(Refused):
@@ -76,32 +82,34 @@ class Door:
         self._request = request
         self._work: Work = request.app.state.work
         self._cursors: Cursors = request.app.state.cursors
+        self._box: SecretBox = request.app.state.box
         self._fingerprint = fingerprint
         self._key = _idempotency_key(request)
         self._operation = f"{request.method} {request.scope['route'].path}"
 
-    def require(self, *roles: Role) -> None:
-        """Raises ``RoleNotAllowed`` unless the caller has one of the roles."""
-        if self.principal.role not in roles:
-            raise RoleNotAllowed
-
     @property
     def practice_id(self) -> UUID:
-        """The caller's practice. A Vantage admin has none and is refused."""
+        """The practice the caller acts in. A Vantage admin outside every practice has none and is refused."""
         if self.principal.practice_id is None:
-            raise RoleNotAllowed
+            raise EntryNeeded
         return self.principal.practice_id
+
+    @property
+    def client(self) -> str:
+        """The caller's network address, as the gateway saw it."""
+        address: str = self._request.state.client
+        return address
 
     @asynccontextmanager
     async def work(self, practice_id: UUID | None = None) -> AsyncIterator[Tx]:
-        """A transaction in the caller's practice; ``practice_id`` is for Vantage admins only, who have none of their own."""
-        if practice_id is not None:
-            self.require(Role.VANTAGE_ADMIN)
+        """A transaction in the caller's practice; ``practice_id`` is for a Vantage admin outside every practice."""
+        if practice_id is not None and (self.principal.role is not Role.VANTAGE_ADMIN or self.principal.practice_id is not None):
+            raise PermissionMissing
         home = practice_id or self.practice_id
         ids = [home] if self.principal.practice_id else [home, PLATFORM]
         async with self._work.batch(ids, self.principal) as tx:
             tx.settle(home)
-            tx.cause = Cause(self._request.state.correlation_id, "", self._request.state.traceparent, "")
+            tx.cause = _cause(self._request)
             if self._key is not None:
                 await self._replay(tx)
             yield tx
@@ -116,7 +124,8 @@ class Door:
             return
         if stored["fingerprint"] != self._fingerprint:
             raise IdempotencyKeyReused
-        raise AlreadyAnswered(Response(stored["body"], stored["status"], {**stored["headers"], "Idempotent-Replayed": "true"}))
+        body = self._box.open_bytes(self._home, _PURPOSE, stored["body"])
+        raise AlreadyAnswered(Response(body, stored["status"], {**stored["headers"], "Idempotent-Replayed": "true"}))
 
     @property
     def _home(self) -> UUID:
@@ -129,8 +138,9 @@ class Door:
         body = b"" if view is None else view.model_dump_json().encode() if isinstance(view, BaseModel) else orjson.dumps(view, default=str)
         sent = {**(headers or {}), **({"content-type": "application/json"} if body else {})}
         if self._key is not None:
+            sealed = self._box.seal_bytes(self._home, _PURPOSE, body)
             await tx.execute(
-                _STORE, self._home, self.principal.actor, self._operation, self._key, self._fingerprint, status, json_text(sent), body
+                _STORE, self._home, self.principal.actor, self._operation, self._key, self._fingerprint, status, json_text(sent), sealed
             )
         return Response(body, status, sent)
 
@@ -152,13 +162,43 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-async def _open_door(request: Request) -> Door:
-    principal: Principal = await request.app.state.verifier.principal(request.headers.get("authorization"))
+async def _open_door(
+    request: Request,
+    vantage_practice: Annotated[UUID | None, Header(description="The practice a Vantage admin acts in, through an open entry.")] = None,
+) -> Door:
+    claims = await request.app.state.verifier.claims(request.headers.get("authorization"))
+    admitted: Admitted = await request.app.state.access.admit(claims, vantage_practice)
+    principal = admitted.principal
+    request.state.principal = principal
+    check_origin(request, admitted.origins)
+    permission = request.scope["route"].permission
+    assert permission is not None, "a public operation has no door"
+    if permission not in principal.permissions:
+        raise (
+            EntryNeeded if principal.practice_id and principal.role is Role.VANTAGE_ADMIN and not principal.entry_id else PermissionMissing
+        )
     fingerprint = b""
     if "idempotency-key" in request.headers:
         parts = request.method, request.url.path, request.url.query
         fingerprint = hashlib.sha256("\n".join(parts).encode() + b"\n" + await request.body()).digest()
     return Door(request, principal, fingerprint)
+
+
+def _cause(request: Request) -> Cause:
+    return Cause(request.state.correlation_id, "", request.state.traceparent, "")
+
+
+async def record_denied(request: Request, trouble: Trouble) -> None:
+    """Say that somebody we know was refused, or asked for what is not there for them: one event per attempt, durable."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is None or not isinstance(trouble, NotFound | Forbidden):
+        return
+    work: Work = request.app.state.work
+    practice_id = principal.practice_id or PLATFORM
+    operation = f"{request.method} {request.scope['route'].path}"
+    async with work.batch([practice_id], principal) as tx:
+        denied = DENIED[work.service](denied_id=new_id(), operation=operation, code=trouble.code, status=trouble.status)
+        tx.emit(denied, because=_cause(request), practice_id=practice_id)
 
 
 async def _work_of(request: Request) -> Work:
@@ -177,7 +217,7 @@ def _if_match(if_match: Annotated[str | None, Header()] = None) -> int | None:
 
 
 DoorDep = Annotated[Door, Depends(_open_door)]
-"""An authenticated caller, or 401 before anything else happens."""
+"""A caller who is known and may do this, or 401 or 403 before anything else happens."""
 
 WorkDep = Annotated[Work, Depends(_work_of)]
 """The unit of work for routes whose caller proves itself otherwise (signed webhooks)."""

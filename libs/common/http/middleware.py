@@ -1,4 +1,4 @@
-"""What surrounds every request: size limit, correlation id, server span, metrics, and a clean 500.
+"""What surrounds every request: where it came from, size limit, correlation id, server span, metrics, and a clean 500.
 
 Span and log name the route template, never the path, which may hold ids, nor the query, which may hold names.
 """
@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libs.common import metrics
 from libs.common.clock import monotonic
 from libs.common.errors import Unavailable
+from libs.common.http.cors import answer_headers, is_preflight, preflight
+from libs.common.http.gateway import came_through, client_address
 from libs.common.http.problems import internal_error, on_trouble, problem
 from libs.common.ids import new_id
 from libs.common.logging import get_logger
@@ -40,10 +42,11 @@ class _TooLarge(HTTPException):
 
 
 class Surroundings:
-    """Outermost ASGI layer of every service."""
+    """Outermost ASGI layer of every service. ``proof``: what the gateway sends with what it passes on."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, proof: str) -> None:
         self._app = app
+        self._proof = proof
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _UNTRACED:
@@ -53,7 +56,10 @@ class Surroundings:
         correlation = headers.get("x-correlation-id", "")
         if not _CORRELATION.fullmatch(correlation):
             correlation = str(new_id())
-        scope.setdefault("state", {})["correlation_id"] = correlation
+        state = scope.setdefault("state", {})
+        state["correlation_id"] = correlation
+        state["through_gateway"] = came_through(headers, self._proof)
+        state["client"] = client_address(scope, headers, through_gateway=state["through_gateway"])
         started = monotonic()
         span = tracer.start_span(
             f"{scope['method']}",
@@ -63,9 +69,14 @@ class Surroundings:
         )
         answer = _Answer(send, correlation)
         with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            scope["state"]["traceparent"] = traceparent_of(span)
+            state["traceparent"] = traceparent_of(span)
             try:
-                await self._app(scope, _limited(receive, headers), answer)
+                if "origin" in headers:
+                    answer.headers += await answer_headers(scope, headers["origin"])
+                if is_preflight(scope, headers):
+                    await (await preflight(scope, headers["origin"]))(scope, receive, answer)
+                else:
+                    await self._app(scope, _limited(receive, headers), answer)
             except _TooLarge:
                 await problem(413, "http_413", "The request body is too large.")(scope, receive, answer)
             except Exception as error:
@@ -88,11 +99,11 @@ class Surroundings:
 
 
 class _Answer:
-    """Passes the answer on, remembers its status, adds the correlation id."""
+    """Passes the answer on, remembers its status, adds the correlation id and what a page may read."""
 
     def __init__(self, send: Send, correlation: str) -> None:
         self._send = send
-        self._correlation = correlation.encode()
+        self.headers: list[tuple[bytes, bytes]] = [(b"x-correlation-id", correlation.encode())]
         self.started = False
         self.status = 500
 
@@ -100,7 +111,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), (b"x-correlation-id", self._correlation)]
+            message["headers"] = [*message.get("headers", []), *self.headers]
         await self._send(message)
 
 

@@ -20,10 +20,10 @@ from libs.common import metrics
 from libs.common.auth import Principal
 from libs.common.clock import monotonic
 from libs.common.db import SERIALIZATION_FAILURES
-from libs.common.errors import Conflict, NotFound, Stale, Trouble, Unavailable
+from libs.common.errors import Conflict, Held, NotFound, Stale, Trouble, Unavailable
 from libs.common.logging import get_logger
 from libs.common.messaging.consumer import Consumer
-from libs.common.messaging.parking import Parking, Verdict
+from libs.common.messaging.parking import HELD, Parking, Verdict
 from libs.common.messaging.received import Incoming, MalformedMessage, Received, read_message
 from libs.common.telemetry import context_of, failed, tracer
 from libs.common.work import Tx, Work
@@ -221,6 +221,8 @@ def verdict_on(error: Exception) -> Verdict:
     """What becomes of a message whose handler raised this."""
     if isinstance(error, Conflict):
         return Verdict(done=True, code=error.code)
+    if isinstance(error, Held):
+        return Verdict(done=False, code=HELD)
     if isinstance(error, NotFound | Unavailable):
         return Verdict(done=False, code=error.code, retry_in_seconds=RETRY_FIRST_SECONDS)
     if isinstance(error, Trouble):

@@ -33,6 +33,11 @@ _BLOCK_BEHIND = """
 INSERT INTO parked_subject (practice_id, subject, retry_at) VALUES ($1, $2, $3)
 ON CONFLICT (practice_id, subject) DO UPDATE SET attempts = parked_subject.attempts
 """
+_RELEASE = """
+UPDATE parked_subject s SET retry_at = $2, attempts = 0 WHERE practice_id = $1 AND retry_at IS NULL AND EXISTS (
+  SELECT 1 FROM parked p WHERE p.practice_id = s.practice_id AND p.subject = s.subject AND p.state = 'parked' AND p.code = $3)
+"""
+HELD = "held"
 _MARK_DONE = "INSERT INTO inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING"
 
 
@@ -103,6 +108,11 @@ class Parking:
         reason = code.split(":", 1)[0]
         metrics.MESSAGES_PARKED.labels(reason).inc()
         log.warning("message.parked", code=code, topic=record.topic, partition=record.partition, offset=record.offset)
+
+
+async def release_held(practice_id: UUID, tx: Tx) -> None:
+    """What was held for this practice goes on, in the order it came, as soon as this commits."""
+    await tx.execute(_RELEASE, practice_id, tx.now, HELD)
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -10,21 +10,22 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel
 
-from libs.common.auth import Principal, Role, TokenVerifier
+from libs.common.access import Access
+from libs.common.auth import Permission, Principal, Role
 from libs.common.command import Command, Line
 from libs.common.errors import Conflict, Forbidden, Malformed, NotFound, Refused, Stale, Trouble, Unavailable, VersionMismatch
-from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page
-from libs.common.http.app import make_app
+from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, needs, public
+from libs.common.http.app import Doorkeepers, make_app
 from libs.common.http.middleware import MAX_BODY_BYTES
 from libs.common.paging import Cursors
+from libs.common.secrets import SecretBox
 from libs.common.tests.conftest import thing
+from libs.common.tokens import Issuer, TokenVerifier
 from libs.common.work import Work
-from libs.testing.fixtures import AUDIENCE, ISSUER, SECRETS_KEY, Token, _OneKey
-
-Headers = dict[str, str]
+from libs.testing.fixtures import AUDIENCE, ISSUER, SECRETS_KEY, Headers, Join, _OneKey
 
 
 class Make(Command):
@@ -58,10 +59,15 @@ class Counter:
         self.reached = asyncio.Event()
 
 
-def router(counter: Counter) -> APIRouter:
-    routes = APIRouter(prefix="/v1")
+READ = needs(Permission.PATIENTS_READ)
+WRITE = needs(Permission.PATIENTS_WRITE)
+OPEN = public("nothing to see")
 
-    @routes.post("/things", status_code=201, response_model=View)
+
+def router(counter: Counter) -> Routes:
+    routes = Routes(prefix="/v1")
+
+    @routes.post("/things", status_code=201, response_model=View, **WRITE)
     async def make(cmd: Make, door: DoorDep) -> Response:
         async with door.work() as tx:
             counter.runs += 1
@@ -73,37 +79,36 @@ def router(counter: Counter) -> APIRouter:
             view = View(id=tx.emit(thing(view=cmd.name)), name=cmd.name)
             return await door.answer(tx, view, status=201, headers={"Location": f"/v1/things/{view.id}"})
 
-    @routes.get("/things", response_model=Page[int])
+    @routes.get("/things", response_model=Page[int], **READ)
     async def page(door: DoorDep, limit: LimitQuery = 2, cursor: CursorQuery = None) -> Page[int]:
         after = door.position(cursor)
         start = 0 if after is None else int(after[0]) + 1
         return door.page(list(range(start, min(start + limit + 1, 5))), limit, lambda number: (number,))
 
-    @routes.get("/trouble/{kind}")
+    @routes.get("/trouble/{kind}", **OPEN)
     async def trouble(kind: str) -> None:
         raise TROUBLES[kind]
 
-    @routes.get("/bug")
+    @routes.get("/bug", **OPEN)
     async def bug() -> None:
         message = "the patient's name is in here"
         raise ValueError(message)
 
-    @routes.get("/outage")
+    @routes.get("/outage", **OPEN)
     async def outage() -> None:
         raise ConnectionRefusedError
 
-    @routes.get("/version")
+    @routes.get("/version", **OPEN)
     async def version(if_match: IfMatch) -> dict[str, int | None]:
         return {"if_match": if_match}
 
-    @routes.get("/practices/{practice_id}")
+    @routes.get("/practices/{practice_id}", **needs(Permission.ME_READ))
     async def enter(practice_id: UUID, door: DoorDep) -> Response:
         async with door.work(practice_id) as tx:
             return await door.answer(tx, {"practice": str(tx.practice_id)})
 
-    @routes.get("/admins")
-    async def admins(door: DoorDep) -> dict[str, str]:
-        door.require(Role.PRACTICE_ADMIN)
+    @routes.get("/admins", **needs(Permission.USERS_WRITE))
+    async def admins(_door: DoorDep) -> dict[str, str]:
         return {}
 
     return routes
@@ -126,8 +131,9 @@ async def client(
     async def checks() -> dict[str, str]:
         return health
 
-    verifier = TokenVerifier(_OneKey(signing_key), issuer=ISSUER, audience=AUDIENCE, algorithm="ES256")  # type: ignore[arg-type]
-    app = make_app("test", work=work, verifier=verifier, cursors=Cursors(SECRETS_KEY), checks=checks)
+    verifier = TokenVerifier(Issuer(ISSUER, AUDIENCE, "ES256", _OneKey(signing_key)))
+    keepers = Doorkeepers(verifier, Access(work), Cursors(SECRETS_KEY), SecretBox(SECRETS_KEY), "proof")
+    app = make_app("test", work=work, keepers=keepers, checks=checks)
     app.include_router(router(counter))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://vantage.test") as client:
@@ -182,7 +188,6 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("body", "status", "pointer"),
         [
-            (b"{", 400, "/1"),
             (b"[]", 422, "/"),
             (b"{}", 422, "/name"),
             (b'{"name": "x", "size": "secret-text"}', 422, "/size"),
@@ -197,6 +202,14 @@ class TestProblems:
         assert (answer.status_code, counter.runs) == (status, 0)
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
         assert "secret-text" not in answer.text
+
+    async def test_a_query_parameter_nobody_knows_is_refused(self, client: httpx.AsyncClient, as_user: Headers) -> None:
+        answer = await client.get("/v1/things", params={"sort": "ssn"}, headers=as_user)
+        assert (answer.status_code, answer.json()["code"], answer.json()["parameters"]) == (422, "parameter_unknown", ["cursor", "limit"])
+
+    async def test_a_query_parameter_given_twice_is_refused(self, client: httpx.AsyncClient, as_user: Headers) -> None:
+        answer = await client.get("/v1/things?limit=1&limit=2", headers=as_user)
+        assert (answer.status_code, answer.json()["code"]) == (422, "parameter_repeated")
 
     async def test_nobody_learns_what_input_would_be_right_without_a_token(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/v1/things", json={})
@@ -269,10 +282,10 @@ class TestIdempotency:
             assert (await client.post("/v1/things", json={"name": "forbidden"}, headers=keyed)).status_code == 403
         assert counter.runs == 2
 
-    async def test_a_key_belongs_to_one_caller(self, client: httpx.AsyncClient, token: Token, practice: UUID, counter: Counter) -> None:
+    async def test_a_key_belongs_to_one_caller(self, client: httpx.AsyncClient, join: Join, practice: UUID, counter: Counter) -> None:
         key = str(uuid4())
-        for caller in ("one", "two"):
-            sent = {"Authorization": f"Bearer {token(Role.REGULAR_USER, practice, subject=caller)}", "Idempotency-Key": key}
+        for _ in range(2):
+            sent = {**await join(Role.REGULAR_USER, practice), "Idempotency-Key": key}
             assert (await client.post("/v1/things", json={"name": "x"}, headers=sent)).status_code == 201
         assert counter.runs == 2
 
@@ -281,6 +294,13 @@ class TestIdempotency:
         sent = {**as_user, "Idempotency-Key": key.encode()}
         answer = await client.post("/v1/things", json={"name": "x"}, headers=sent)  # type: ignore[arg-type]
         assert (answer.status_code, answer.json()["code"], counter.runs) == (422, "idempotency_key_invalid", 0)
+
+    async def test_an_answer_is_kept_where_nobody_can_read_it(
+        self, client: httpx.AsyncClient, keyed: Headers, practice: UUID, superuser: Any
+    ) -> None:
+        await client.post("/v1/things", json={"name": "shown once"}, headers=keyed)
+        (body,) = superuser.execute("SELECT body FROM patients.idempotency WHERE practice_id = %s", [practice]).fetchone()
+        assert b"shown once" not in body
 
     async def test_a_key_is_forgotten_after_a_day(
         self, client: httpx.AsyncClient, keyed: Headers, counter: Counter, practice: UUID, superuser: Any
@@ -311,7 +331,7 @@ class TestPages:
 
 class TestRoles:
     async def test_a_role_is_required(self, client: httpx.AsyncClient, as_user: Headers, as_admin: Headers) -> None:
-        assert (await client.get("/v1/admins", headers=as_user)).json()["code"] == "role_not_allowed"
+        assert (await client.get("/v1/admins", headers=as_user)).json()["code"] == "permission_missing"
         assert (await client.get("/v1/admins", headers=as_admin)).status_code == 200
 
     async def test_only_vantage_admins_enter_a_practice_they_name(
@@ -352,3 +372,21 @@ class TestHealth:
         text = (await client.get("/metrics")).text
         assert "/v1/practices/{practice_id}" in text
         assert str(practice) not in text
+
+
+TYPES = {
+    "xml": ({"content-type": "text/xml"}, 415),
+    "a form": ({"content-type": "multipart/form-data; boundary=x"}, 415),
+    "no type": ({}, 415),
+    "UTF-7": ({"content-type": "application/json; charset=utf-7"}, 415),
+    "UTF-16": ({"content-type": "application/json; charset=utf-16"}, 415),
+    "compressed": ({"content-type": "application/json", "content-encoding": "gzip"}, 415),
+    "UTF-8 said aloud": ({"content-type": 'Application/JSON; charset="UTF-8"'}, 401),
+}
+
+
+@pytest.mark.parametrize("what", TYPES)
+async def test_takes_json_and_nothing_else(what: str, client: httpx.AsyncClient) -> None:
+    headers, status = TYPES[what]
+    answer = await client.post("/v1/things", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
