@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from libs.common.auth import Role
-from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page
+from libs.common.auth import Permission
+from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, needs
 from services.audit.commands.proofs import (
     ConsistencyProof,
     EntryView,
@@ -21,10 +21,10 @@ from services.audit.commands.proofs import (
 from services.audit.queries import entries
 
 
-def entry_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
+def entry_routes() -> Routes:
+    router = Routes(prefix="/v1/ledger", tags=["ledger"])
 
-    @router.get("/entries", response_model=Page[EntryView])
+    @router.get("/entries", response_model=Page[EntryView], **needs(Permission.LEDGER_READ))
     async def list_page(
         door: DoorDep,
         type: Annotated[str | None, Query(max_length=200)] = None,  # noqa: A002 - the field's name
@@ -34,61 +34,54 @@ def entry_routes() -> APIRouter:
         cursor: CursorQuery = None,
     ) -> Page[EntryView]:
         """List entries in the order of the log."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             rows = await entries(
                 tx, event_type=type, subject=subject, correlation_id=correlation_id, after=door.position(cursor), limit=limit
             )
             return door.page([EntryView.of(row) for row in rows], limit, lambda view: (view.seq,))
 
-    @router.get("/entries/{event_id}", response_model=EntryView)
+    @router.get("/entries/{event_id}", response_model=EntryView, **needs(Permission.LEDGER_READ))
     async def show(event_id: UUID, door: DoorDep) -> Response:
         """Show the entry of one event."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await show_entry(event_id, tx))
 
     return router
 
 
-def proof_routes(vkey: str) -> APIRouter:
-    router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
+def proof_routes(vkey: str) -> Routes:
+    router = Routes(prefix="/v1/ledger", tags=["ledger"])
 
-    @router.get("/checkpoint", response_class=Response)
+    @router.get("/checkpoint", response_class=Response, **needs(Permission.LEDGER_READ))
     async def checkpoint(door: DoorDep) -> Response:
         """The newest signed checkpoint (C2SP tlog-checkpoint)."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return Response(await current_checkpoint(tx), media_type="text/plain; charset=utf-8")
 
-    @router.get("/proof/inclusion", response_class=Response)
+    @router.get("/proof/inclusion", response_class=Response, **needs(Permission.LEDGER_READ))
     async def inclusion(event_id: UUID, door: DoorDep) -> Response:
         """A receipt: proof that the event's entry is in the signed log (C2SP tlog-proof)."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return Response(await prove_inclusion(event_id, tx), media_type="text/plain; charset=utf-8")
 
-    @router.get("/proof/consistency", response_model=ConsistencyProof)
+    @router.get("/proof/consistency", response_model=ConsistencyProof, **needs(Permission.LEDGER_READ))
     async def consistency(
         old: Annotated[int, Query(ge=1, le=2**53)], new: Annotated[int, Query(ge=1, le=2**53)], door: DoorDep
     ) -> Response:
         """Proof that one signed checkpoint continues another."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await prove_consistency(old, new, tx))
 
-    @router.get("/export", response_class=Response)
+    @router.get("/export", response_class=Response, **needs(Permission.LEDGER_READ))
     async def bundle(door: DoorDep) -> Response:
         """The whole signed log as a tar archive that verifies offline."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             headers = {"Content-Disposition": 'attachment; filename="ledger.tar"'}
             return Response(await export(vkey, tx), media_type="application/x-tar", headers=headers)
 
-    @router.get("/vkey", response_class=Response)
-    async def key(door: DoorDep) -> Response:
+    @router.get("/vkey", response_class=Response, **needs(Permission.LEDGER_READ))
+    async def key(_door: DoorDep) -> Response:
         """The key that signs checkpoints (C2SP vkey). Keep it where we cannot change it."""
-        door.require(Role.PRACTICE_ADMIN)
         return Response(vkey + "\n", media_type="text/plain; charset=utf-8")
 
     return router

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
-from libs.common.auth import Principal, Role
+from libs.common.auth import Permission, Principal
 from libs.common.errors import NotFound
-from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, WorkDep
+from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, WorkDep, needs, public
 from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
 from libs.contracts.notifications import MessageStatus
@@ -47,10 +47,10 @@ def _view(row: Any) -> MessageView:
     return MessageView(**dict(row))
 
 
-def routes(box: SecretBox) -> APIRouter:
-    router = APIRouter(tags=["notifications"])
+def routes(box: SecretBox) -> Routes:
+    router = Routes(tags=["notifications"])
 
-    @router.get("/v1/messages", response_model=Page[MessageView])
+    @router.get("/v1/messages", response_model=Page[MessageView], **needs(Permission.MESSAGES_READ))
     async def list_page(
         door: DoorDep,
         patient_id: UUID | None = None,
@@ -63,7 +63,7 @@ def routes(box: SecretBox) -> APIRouter:
             rows = await messages(tx, patient_id=patient_id, status=status, after=door.position(cursor), limit=limit)
             return door.page([_view(row) for row in rows], limit, lambda view: (view.id,))
 
-    @router.get("/v1/messages/{message_id}", response_model=MessageView)
+    @router.get("/v1/messages/{message_id}", response_model=MessageView, **needs(Permission.MESSAGES_READ))
     async def show(message_id: UUID, door: DoorDep) -> Response:
         """Show a message and what became of it."""
         async with door.work() as tx:
@@ -72,20 +72,19 @@ def routes(box: SecretBox) -> APIRouter:
                 raise MessageNotFound
             return await door.answer(tx, _view(row))
 
-    @router.put("/v1/email-settings", response_model=EmailSettings)
+    @router.put("/v1/email-settings", response_model=EmailSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def configure(cmd: ConfigureEmail, door: DoorDep) -> Response:
         """Set the practice's SendGrid key, sender and webhook verification key. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await configure_email(cmd, box, tx))
 
-    @router.get("/v1/email-settings", response_model=EmailSettings)
+    @router.get("/v1/email-settings", response_model=EmailSettings, **needs(Permission.INTEGRATIONS_READ))
     async def settings(door: DoorDep) -> Response:
         """The practice's e-mail settings; never the key."""
         async with door.work() as tx:
             return await door.answer(tx, await show_email_settings(tx))
 
-    @router.post("/webhooks/sendgrid/{practice_id}", status_code=204)
+    @router.post("/webhooks/sendgrid/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
         """SendGrid's signed event webhook."""
         raw = await request.body()

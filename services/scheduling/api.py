@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import AwareDatetime
 
-from libs.common.auth import Principal, Role
+from libs.common.auth import Permission, Principal
 from libs.common.errors import Unauthenticated
-from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, WorkDep
+from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, WorkDep, needs, public
 from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
 from services.scheduling.adapters.calcom import PING, SIGNATURE_HEADER, SetAside, read_notice
@@ -50,10 +50,10 @@ class WebhookRefused(Unauthenticated):
     """The webhook's signature is not valid here."""
 
 
-def appointment_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/appointments", tags=["appointments"])
+def appointment_routes() -> Routes:
+    router = Routes(prefix="/v1/appointments", tags=["appointments"])
 
-    @router.post("", status_code=201, response_model=AppointmentView)
+    @router.post("", status_code=201, response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def book(cmd: BookAppointment, door: DoorDep, work: WorkDep) -> Response:
         """Book an appointment. The database refuses a second one at the same time on the same resource."""
         if cmd.patient_id is not None:
@@ -62,7 +62,7 @@ def appointment_routes() -> APIRouter:
             view = await book_appointment(cmd, tx)
             return await door.answer(tx, view, status=201, headers=_etag(view))
 
-    @router.get("", response_model=Page[AppointmentView])
+    @router.get("", response_model=Page[AppointmentView], **needs(Permission.APPOINTMENTS_READ))
     async def list_page(
         door: DoorDep,
         since: Annotated[AwareDatetime | None, Query(description="Starting at or after; RFC 3339.")] = None,
@@ -76,28 +76,28 @@ def appointment_routes() -> APIRouter:
             views = await list_appointments(tx, since=since, until=until, patient_id=patient_id, after=door.position(cursor), limit=limit)
             return door.page(views, limit, lambda view: (view.starts_at.isoformat(), view.id))
 
-    @router.get("/{appointment_id}", response_model=AppointmentView)
+    @router.get("/{appointment_id}", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_READ))
     async def show(appointment_id: UUID, door: DoorDep) -> Response:
         """Show an appointment."""
         async with door.work() as tx:
             view = await show_appointment(appointment_id, tx)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/{appointment_id}/confirm", response_model=AppointmentView)
+    @router.post("/{appointment_id}/confirm", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def confirm(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
         """Confirm an appointment."""
         async with door.work() as tx:
             view = await confirm_appointment(appointment_id, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/{appointment_id}/reschedule", response_model=AppointmentView)
+    @router.post("/{appointment_id}/reschedule", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def reschedule(appointment_id: UUID, cmd: RescheduleAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Move an appointment; it is to be confirmed anew."""
         async with door.work() as tx:
             view = await reschedule_appointment(appointment_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/{appointment_id}/cancel", response_model=AppointmentView)
+    @router.post("/{appointment_id}/cancel", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def cancel(appointment_id: UUID, cmd: CancelAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Cancel an appointment."""
         async with door.work() as tx:
@@ -111,24 +111,22 @@ def _etag(view: AppointmentView) -> dict[str, str]:
     return {"ETag": f'"{view.version}"'}
 
 
-def calcom_routes(box: SecretBox) -> APIRouter:
-    router = APIRouter(tags=["cal.com"])
+def calcom_routes(box: SecretBox) -> Routes:
+    router = Routes(tags=["cal.com"])
 
-    @router.put("/v1/calcom-settings", response_model=CalcomSettings)
+    @router.put("/v1/calcom-settings", response_model=CalcomSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def configure(cmd: ConfigureCalcom, door: DoorDep) -> Response:
         """Set the secret Cal.com signs its webhooks with. Practice admins only; it is never shown again."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await configure_calcom(cmd, box, tx))
 
-    @router.get("/v1/calcom-settings", response_model=CalcomSettings)
+    @router.get("/v1/calcom-settings", response_model=CalcomSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def show(door: DoorDep) -> Response:
         """Whether Cal.com is configured, and where its webhooks go. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await show_calcom(tx))
 
-    @router.post("/webhooks/calcom/{practice_id}", status_code=204)
+    @router.post("/webhooks/calcom/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
         """Cal.com's booking webhooks, signed. Answered when the appointment and its event are durable.
 
@@ -154,13 +152,12 @@ def calcom_routes(box: SecretBox) -> APIRouter:
     return router
 
 
-def endpoint_routes(box: SecretBox, check_url: UrlCheck, wake: Callable[[], None]) -> APIRouter:
-    router = APIRouter(prefix="/v1/webhook-endpoint", tags=["outbound webhooks"])
+def endpoint_routes(box: SecretBox, check_url: UrlCheck, wake: Callable[[], None]) -> Routes:
+    router = Routes(prefix="/v1/webhook-endpoint", tags=["outbound webhooks"])
 
-    @router.put("", response_model=EndpointView)
+    @router.put("", response_model=EndpointView, **needs(Permission.WEBHOOKS_WRITE))
     async def configure(cmd: ConfigureEndpoint, door: DoorDep) -> Response:
         """Make or change the practice's webhook endpoint. Practice admins only; the secret is shown once."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             view = await configure_endpoint(cmd, check_url, box, tx)
             if view.secret is None:
@@ -168,33 +165,29 @@ def endpoint_routes(box: SecretBox, check_url: UrlCheck, wake: Callable[[], None
         # Not through door.answer: an answer kept for its idempotency key would keep the secret readable.
         return Response(view.model_dump_json(), 200, {"Cache-Control": "no-store"}, "application/json")
 
-    @router.get("", response_model=EndpointView)
+    @router.get("", response_model=EndpointView, **needs(Permission.WEBHOOKS_READ))
     async def show(door: DoorDep) -> Response:
         """The practice's webhook endpoint. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await show_endpoint(tx))
 
-    @router.delete("", status_code=204)
+    @router.delete("", status_code=204, **needs(Permission.WEBHOOKS_WRITE))
     async def remove(door: DoorDep) -> Response:
         """Stop sending webhooks. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             await remove_endpoint(tx)
             return await door.answer(tx, status=204)
 
-    @router.get("/deliveries", response_model=Page[DeliveryView])
+    @router.get("/deliveries", response_model=Page[DeliveryView], **needs(Permission.WEBHOOKS_READ))
     async def log(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[DeliveryView]:
         """What was sent, newest first, with every attempt. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             views = await list_deliveries(tx, after=door.position(cursor), limit=limit)
             return door.page(views, limit, lambda view: (view.created_at.isoformat(), view.id))
 
-    @router.post("/deliveries/{delivery_id}/resend", status_code=202)
+    @router.post("/deliveries/{delivery_id}/resend", status_code=202, **needs(Permission.WEBHOOKS_WRITE))
     async def again(delivery_id: UUID, door: DoorDep) -> Response:
         """Send one delivery again, with the same webhook-id. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             await send_again(delivery_id, tx)
             tx.after_commit(wake)

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel
 
-from libs.common.auth import Role
-from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page
+from libs.common.auth import Permission
+from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, needs
 from services.workflows.commands.definitions import (
     SaveWorkflow,
     Validation,
@@ -62,66 +62,62 @@ class RunDetail(RunView):
     steps: list[StepView]
 
 
-def definition_routes() -> APIRouter:
-    router = APIRouter(prefix="/v1/workflows", tags=["workflows"])
+def definition_routes() -> Routes:
+    router = Routes(prefix="/v1/workflows", tags=["workflows"])
 
-    @router.post("", status_code=201, response_model=WorkflowView)
+    @router.post("", status_code=201, response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def create(cmd: SaveWorkflow, door: DoorDep) -> Response:
         """Save a new draft. Practice admins only; expressions are checked against the event's fields."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             view = await create_workflow(cmd, tx)
             return await door.answer(tx, view, status=201, headers={"ETag": f'"{view.version}"'})
 
-    @router.get("", response_model=Page[WorkflowView])
+    @router.get("", response_model=Page[WorkflowView], **needs(Permission.WORKFLOWS_READ))
     async def list_page(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[WorkflowView]:
         """List workflows by name."""
         async with door.work() as tx:
             views = [WorkflowView.of(workflow) for workflow in await workflows(tx, after=door.position(cursor), limit=limit)]
             return door.page(views, limit, lambda view: (view.name, view.id))
 
-    @router.get("/{workflow_id}", response_model=WorkflowView)
+    @router.get("/{workflow_id}", response_model=WorkflowView, **needs(Permission.WORKFLOWS_READ))
     async def show(workflow_id: UUID, door: DoorDep) -> Response:
         """Show a workflow: its draft, and which version is in force."""
         async with door.work() as tx:
             view = await show_workflow(workflow_id, tx)
             return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
 
-    @router.put("/{workflow_id}", response_model=WorkflowView)
+    @router.put("/{workflow_id}", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def edit(workflow_id: UUID, cmd: SaveWorkflow, door: DoorDep, if_match: IfMatch) -> Response:
         """Replace the draft. Practice admins only; what is published stays in force."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             view = await edit_workflow(workflow_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
 
-    @router.post("/{workflow_id}/validate", response_model=Validation)
+    @router.post("/{workflow_id}/validate", response_model=Validation, **needs(Permission.WORKFLOWS_READ))
     async def validate(workflow_id: UUID, door: DoorDep) -> Response:
         """Everything that would stop the draft from being published."""
         async with door.work() as tx:
             return await door.answer(tx, await validate_workflow(workflow_id, tx))
 
-    @router.post("/{workflow_id}/publish", response_model=WorkflowView)
+    @router.post("/{workflow_id}/publish", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def publish(workflow_id: UUID, door: DoorDep) -> Response:
         """Put the draft in force. Practice admins only."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await publish_workflow(workflow_id, tx))
 
-    @router.post("/{workflow_id}/unpublish", response_model=WorkflowView)
+    @router.post("/{workflow_id}/unpublish", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def unpublish(workflow_id: UUID, door: DoorDep) -> Response:
         """Start no new runs. Practice admins only; runs in flight go on."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             return await door.answer(tx, await unpublish_workflow(workflow_id, tx))
 
     return router
 
 
-def run_routes(published: PublishedWorkflows) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["runs"])
+def run_routes(published: PublishedWorkflows) -> Routes:
+    router = Routes(prefix="/v1", tags=["runs"])
 
-    @router.get("/runs", response_model=Page[RunView])
+    @router.get("/runs", response_model=Page[RunView], **needs(Permission.RUNS_READ))
     async def list_page(
         door: DoorDep,
         workflow_id: UUID | None = None,
@@ -136,7 +132,7 @@ def run_routes(published: PublishedWorkflows) -> APIRouter:
             views = [RunView.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.started_at.isoformat(), view.id))
 
-    @router.get("/runs/{run_id}", response_model=RunDetail)
+    @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:
         """Show a run and its steps."""
         async with door.work() as tx:
@@ -146,15 +142,14 @@ def run_routes(published: PublishedWorkflows) -> APIRouter:
             steps = [StepView.model_validate(dict(step)) for step in await steps_of(run_id, tx)]
             return await door.answer(tx, RunDetail(**RunView.model_validate(dict(row)).model_dump(), steps=steps))
 
-    @router.post("/runs/{run_id}/cancel", status_code=204)
+    @router.post("/runs/{run_id}/cancel", status_code=204, **needs(Permission.RUNS_WRITE))
     async def cancel(run_id: UUID, door: DoorDep) -> Response:
         """Stop a run. Practice admins only; what was asked for already is not taken back."""
-        door.require(Role.PRACTICE_ADMIN)
         async with door.work() as tx:
             await cancel_run(run_id, published, tx)
             return await door.answer(tx, status=204)
 
-    @router.get("/actions", response_model=dict[str, Any])
+    @router.get("/actions", response_model=dict[str, Any], **needs(Permission.WORKFLOWS_READ))
     async def actions(door: DoorDep) -> Response:
         """The actions steps may use, with the JSON Schema of their parameters."""
         async with door.work() as tx:

@@ -16,6 +16,6 @@ def build(settings: Settings) -> Service:
     published = PublishedWorkflows(ENGINES[settings.cel_engine])
     service.api(api.definition_routes())
     service.api(api.run_routes(published))
-    service.consumes(partial(consumers.subscribe, published=published))
+    service.consumes(partial(consumers.subscribe, published=published, access=service.access))
     service.every(seconds=0.5, run=partial(timers.fire_timers, service.work, published), name="timers")
     return service

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from libs.common.access import Access
+from libs.common.errors import Held
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
 from libs.contracts import notifications, patients, practices
@@ -16,10 +18,15 @@ from services.workflows.commands.starting import start_runs
 from services.workflows.rules.triggers import TRIGGERS
 
 
-def subscribe(consumer: Consumer, published: PublishedWorkflows) -> None:
+class PracticeHeld(Held):
+    """The practice is suspended; this waits."""
+
+
+def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access) -> None:
     @consumer.on_batch(*TRIGGERS)
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         """What is known first, then what follows from it: an expression sees the state its event reports."""
+        await _hold_suspended(events, tx)
         people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]
         times = [e for e in events if isinstance(e.data, AppointmentState)]
         if people:
@@ -28,14 +35,20 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows) -> None:
             await follow_appointments(times, tx)
         await start_runs(events, published, tx)
 
-    @consumer.on(practices.PracticeCreated)
-    async def practice_created(event: Received[practices.PracticeCreated], tx: Tx) -> None:
+    @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
+    async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await follow_practice(event, tx)
 
     @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
+        await _hold_suspended(events, tx)
         await take_results(events, published, tx)
 
     @consumer.on(ActionDescribed)
     async def described(event: Received[ActionDescribed], tx: Tx) -> None:
         await follow_catalogue(event, tx)
+
+    async def _hold_suspended(events: list[Received[Any]], tx: Tx) -> None:
+        """No run starts or goes on for a suspended practice: its messages wait, each in its place, until it is reactivated."""
+        if await access.suspended({event.practice_id for event in events}, tx):
+            raise PracticeHeld

@@ -27,6 +27,7 @@ _MARK = """
 UPDATE effect e SET state = 'dispatched', attempts = attempts + 1, dispatched_at = $3
 FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, effect_key), message m
 WHERE e.practice_id = t.practice_id AND e.effect_key = t.effect_key AND e.state = 'planned'
+  AND NOT EXISTS (SELECT 1 FROM access_practice a WHERE a.practice_id = e.practice_id AND a.suspended)
   AND m.practice_id = e.practice_id AND m.id = e.message_id
 RETURNING e.practice_id, e.effect_key, e.traceparent, m.id AS message_id, m.to_email, m.to_name, m.subject, m.body
 """

@@ -27,7 +27,8 @@ CLAIM = 100
 LOOKUP_RETRY_SECONDS = 300.0
 _CLAIM = """
 UPDATE effect_due d SET due_at = $1 FROM (
-  SELECT practice_id, effect_key FROM effect_due WHERE due_at <= $2 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+  SELECT practice_id, effect_key FROM effect_due
+  WHERE due_at <= $2 AND practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended)) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 ) c WHERE d.practice_id = c.practice_id AND d.effect_key = c.effect_key RETURNING d.practice_id, d.effect_key
 """
 _STATES = """

@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from libs.common.access import follow_access
 from libs.common.auth import Principal
 from libs.common.messaging import Consumer, Incoming
 from libs.common.messaging.batches import Batches
 from libs.common.messaging.redrive import Redrive
 from libs.common.secrets import SecretBox
 from libs.common.work import Work
+from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import Outcome
 from libs.contracts.envelope import Message
 from libs.contracts.notifications import ActionFinished, EmailAccepted, PerformAction
@@ -83,6 +85,7 @@ async def house(work: Work, database: TestDatabase) -> AsyncIterator[House]:
     dispatcher = Dispatcher(work, mailer, BOX, concurrency=3, lookup_after_seconds=LOOKUP_AFTER)
     consumer = Consumer("notifications")
     consumers.subscribe(consumer, dispatcher.take)
+    follow_access(consumer)
     batches = Batches(consumer, work)
     await dispatcher.start()
     with psycopg.connect(database.url("postgres"), autocommit=True) as superuser:
@@ -306,6 +309,28 @@ class TestAnswerLost:
         house.due(practice)
         await house.recover()
         assert (house.effect(practice), len(house.mailer.given)) == (("unknown", 1, "process_died"), 1)
+
+
+class TestSuspended:
+    async def test_sends_nothing_until_the_practice_works_again_and_then_each_once(
+        self, house: House, patient: UUID, practice: UUID
+    ) -> None:
+        await house.hear(incoming(status_of(practice, suspended=True, version=1), practice))
+        await house.hear(incoming(send(patient), practice), incoming(send(patient), practice))
+        await house.quiet()
+        house.due(practice)
+        await house.recover()
+        await house.quiet()
+        assert house.mailer.given == []
+        await house.hear(incoming(status_of(practice, suspended=False, version=2), practice))
+        house.due(practice)
+        await house.recover()
+        await house.quiet()
+        assert len(house.mailer.given) == 2
+
+
+def status_of(practice: UUID, *, suspended: bool, version: int) -> PracticeAccessChanged:
+    return PracticeAccessChanged(changed_practice_id=practice, suspended=suspended, origins=[], version=version)
 
 
 class TestProcessDies:

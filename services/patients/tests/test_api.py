@@ -56,7 +56,7 @@ class TestRegister:
             ({"birth_date": "2100-01-01"}, "/birth_date"),
             ({"birth_date": "12.04.1987"}, "/birth_date"),
             ({"given_name": ""}, "/given_name"),
-            ({"given_name": "Mi\x00ra"}, "/given_name"),
+            ({"given_name": "Mi\x01ra"}, "/given_name"),
             ({"family_name": "x" * 201}, "/family_name"),
             ({"family_name": None}, "/family_name"),
             ({"insurance": "none"}, "/insurance"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.practices.rules import known_time_zone, leaves_no_admin, normal_email
+from services.practices.rules.people import known_time_zone, leaves_no_admin, normal_email
 
 AT = "@"
 

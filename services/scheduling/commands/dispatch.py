@@ -37,7 +37,8 @@ PER_PRACTICE = 8
 
 _CLAIM = """
 WITH waiting AS (
-  SELECT practice_id, delivery_id, due_at FROM webhook_due WHERE due_at <= $1 AND practice_id <> ALL($3::uuid[]) ORDER BY due_at LIMIT 1000
+  SELECT practice_id, delivery_id, due_at FROM webhook_due WHERE due_at <= $1 AND practice_id <> ALL($3::uuid[])
+    AND practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended)) ORDER BY due_at LIMIT 1000
 ), fair AS (
   SELECT practice_id, delivery_id, row_number() OVER (PARTITION BY practice_id ORDER BY due_at) AS place FROM waiting
 ), picked AS (
@@ -47,7 +48,7 @@ WITH waiting AS (
 UPDATE webhook_due d SET due_at = $5 FROM picked p
 WHERE d.practice_id = p.practice_id AND d.delivery_id = p.delivery_id RETURNING d.practice_id, d.delivery_id
 """
-_NEXT = "SELECT min(due_at) FROM webhook_due WHERE practice_id <> ALL($1::uuid[])"
+_NEXT = "SELECT min(due_at) FROM webhook_due WHERE practice_id <> ALL($1::uuid[]) AND practice_id NOT IN (SELECT practice_id FROM access_practice WHERE suspended)"
 _DELIVERY = "SELECT * FROM webhook_delivery WHERE practice_id = $1 AND id = $2 AND state = 'pending'"
 _FORGET = "DELETE FROM webhook_due WHERE practice_id = $1 AND delivery_id = $2"
 _ATTEMPT = """

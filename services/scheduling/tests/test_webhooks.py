@@ -14,14 +14,15 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from libs.common.auth import Principal
+from libs.common.auth import Principal, Role
 from libs.common.messaging import Incoming
 from libs.common.secrets import SecretBox
 from libs.common.service import Service
 from libs.common.work import Work
+from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.envelope import Message
 from libs.contracts.scheduling import AppointmentBooked, AppointmentConfirmed, Attendee, WebhookDeliveryExhausted
-from libs.testing.fixtures import SECRETS_KEY, incoming
+from libs.testing.fixtures import SECRETS_KEY, Join, incoming
 from services.scheduling.adapters.webhooks import WebhookSender
 from services.scheduling.app import build
 from services.scheduling.commands.dispatch import PER_PRACTICE, Dispatcher
@@ -452,11 +453,11 @@ class Slow:
 
 class TestDispatch:
     async def test_lets_a_slow_receiver_hold_up_nobody_else(
-        self, endpoint: Endpoint, service: Service, work: Work, practice: UUID, token: Any
+        self, endpoint: Endpoint, service: Service, work: Work, practice: UUID, join: Join
     ) -> None:
         slow_receiver, _ = await endpoint(answers(200))
         other = uuid4()
-        other_receiver, _ = await endpoint(answers(200), headers={"Authorization": f"Bearer {token('practice_admin', other)}"})
+        other_receiver, _ = await endpoint(answers(200), headers=await join(Role.PRACTICE_ADMIN, other))
         await tell(service, practice, *(booked() for _ in range(PER_PRACTICE + 4)))
         sender = Slow(slow_receiver.url)
         dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=64, first_pause_seconds=5, wake=lambda: None)
@@ -471,6 +472,21 @@ class TestDispatch:
         await dispatcher.drained()
         await drain(dispatcher, work, practice)
         assert len({message for url, message in sender.sent if url == slow_receiver.url}) == PER_PRACTICE + 4
+
+    async def test_holds_what_a_suspended_practice_has_to_tell(
+        self, endpoint: Endpoint, service: Service, work: Work, practice: UUID
+    ) -> None:
+        receiver, _ = await endpoint(answers(200))
+        await tell(service, practice)
+        await tell(service, practice, PracticeAccessChanged(changed_practice_id=practice, suspended=True, origins=[], version=1))
+        sender = Slow("")
+        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        await dispatcher.run()
+        assert receiver.url not in {url for url, _ in sender.sent}
+        await tell(service, practice, PracticeAccessChanged(changed_practice_id=practice, suspended=False, origins=[], version=2))
+        await dispatcher.run()
+        await dispatcher.drained()
+        assert [url for url, _ in sender.sent if url == receiver.url] == [receiver.url]
 
     async def test_leaves_alone_what_another_process_is_claiming(
         self, endpoint: Endpoint, service: Service, work: Work, practice: UUID

@@ -1,7 +1,7 @@
 """Fire due timers: each once, in the transaction that advances its run.
 
 A claim deletes the timer and advances the run together, so dying in between leaves both as they were. Several
-processes may claim: each takes what no other holds.
+processes may claim: each takes what no other holds. Timers of suspended practices stay where they are.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ CLAIM = 200
 POSTPONE_SECONDS = 60
 HELD_ELSEWHERE_SECONDS = 0.02
 SYSTEM = Principal.system("timers")
-_CLAIM = """
+_AWAKE = "practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))"
+_CLAIM = f"""
 DELETE FROM timer t USING (
-  SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND {_AWAKE}
+  ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id RETURNING t.practice_id, t.run_id, t.step_id
 """
+_DUE = f"SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND {_AWAKE} ORDER BY due_at LIMIT $2"
+_NEXT = f"SELECT min(due_at) FROM timer WHERE {_AWAKE}"
 _POSTPONE = "UPDATE timer SET due_at = $4 WHERE practice_id = $1 AND run_id = $2 AND step_id = $3"
 
 
@@ -42,7 +46,7 @@ async def fire_due(work: Work, published: PublishedWorkflows) -> int:
         log.warning("timers.split", exc_info=error)
     fired = 0
     async with work.batch([], SYSTEM) as tx:
-        due = await tx.rows("SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 ORDER BY due_at LIMIT $2", tx.now, CLAIM)
+        due = await tx.rows(_DUE, tx.now, CLAIM)
     for row in due:
         fired += await _fire_alone(row, work, published)
     return fired
@@ -93,5 +97,5 @@ async def _advance(timers: list[Any], published: PublishedWorkflows, tx: Tx) -> 
 async def seconds_until_next(work: Work) -> float | None:
     """When the next timer is due; None when there is none. One that is due already is in another process's hands: a moment."""
     async with work.batch([], SYSTEM) as tx:
-        due = await tx.value("SELECT min(due_at) FROM timer")
+        due = await tx.value(_NEXT)
         return None if due is None else max(HELD_ELSEWHERE_SECONDS, (due - tx.now).total_seconds())

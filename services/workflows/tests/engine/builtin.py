@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from libs.common.access import Access, follow_access
 from libs.common.auth import Principal, Role
 from libs.common.db import TenancySigner
 from libs.common.messaging import Consumer, Incoming
@@ -15,6 +16,7 @@ from libs.common.messaging.batches import Batches
 from libs.common.messaging.redrive import Redrive
 from libs.common.work import Work
 from libs.contracts import notifications, patients
+from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
 from libs.testing.fixtures import incoming
@@ -37,12 +39,14 @@ class BuiltinDriver:
         self.now = datetime.now(UTC)
         self.work = Work("workflows", engine, TenancySigner(TENANCY_KEY), clock=lambda: self.now)
         self.admin = Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, self.practice)
+        self._access_version = 0
         self._start()
 
     def _start(self) -> None:
         self.published = PublishedWorkflows()
         self.consumer = Consumer("workflows")
-        consumers.subscribe(self.consumer, self.published)
+        consumers.subscribe(self.consumer, self.published, Access(self.work))
+        follow_access(self.consumer)
         self.batches = Batches(self.consumer, self.work)
         self.redrive = Redrive(self.consumer, self.work, self.batches)
 
@@ -93,6 +97,12 @@ class BuiltinDriver:
         while await fire_due(self.work, self.published) >= CLAIM:
             pass
         await self.redrive.due()
+
+    async def suspend(self, *, suspended: bool = True) -> None:
+        self._access_version += 1
+        news = PracticeAccessChanged(changed_practice_id=self.practice, suspended=suspended, origins=[], version=self._access_version)
+        await self.deliver(Said(uuid4(), news))
+        await self.pass_time(timedelta())
 
     async def cancel(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:

@@ -55,6 +55,9 @@ class EngineDriver(Protocol):
 
     async def pass_time(self, duration: timedelta) -> None: ...
 
+    async def suspend(self, *, suspended: bool = True) -> None:
+        """The practice is suspended, or works again."""
+
     async def cancel(self, run_id: UUID) -> None: ...
 
     async def restart(self) -> None:

@@ -176,6 +176,41 @@ class CancellingSuite:
         assert [run.status for run in await engine.runs()] == ["completed"]
 
 
+class SuspensionSuite:
+    async def test_a_suspended_practice_starts_nothing_and_loses_nothing(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(send()))
+        await engine.suspend()
+        await booked(engine)
+        await engine.restart()
+        assert (await engine.runs(), await engine.requests()) == ([], [])
+        await engine.suspend(suspended=False)
+        assert (len(await engine.runs()), len(await engine.requests())) == (1, 1)
+
+    async def test_runs_in_flight_stand_still_and_go_on(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(send("first"), wait(), send("second")))
+        await booked(engine)
+        (first,) = await engine.requests()
+        await engine.suspend()
+        await engine.answer(first, Outcome.SUCCEEDED)
+        await engine.pass_time(3 * HOURS)
+        assert [run.steps for run in await engine.runs()] == [(("first", "requested"),)]
+        await engine.suspend(suspended=False)
+        await engine.pass_time(1 * HOURS)
+        assert len(await engine.requests()) == 1
+        await engine.pass_time(2 * HOURS)
+        assert len(await engine.requests()) == 2
+
+    async def test_timers_due_meanwhile_fire_when_it_ends(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(wait(), send()))
+        await booked(engine)
+        await engine.suspend()
+        await engine.pass_time(5 * HOURS)
+        assert await engine.requests() == []
+        await engine.suspend(suspended=False)
+        await engine.pass_time(0 * HOURS)
+        assert len(await engine.requests()) == 1
+
+
 class StormSuite:
     @pytest.mark.parametrize("seed", range(4))
     async def test_duplicates_disorder_and_restarts_lose_and_repeat_nothing(self, engine: EngineDriver, seed: int) -> None:

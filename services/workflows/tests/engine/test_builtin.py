@@ -7,7 +7,7 @@ import pytest
 from libs.common.work import Work
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.starting import StartingSuite
-from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, VersionsSuite, WaitsSuite
+from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
 
 
 @pytest.fixture
@@ -30,6 +30,9 @@ class TestWaits(WaitsSuite): ...
 
 
 class TestCancelling(CancellingSuite): ...
+
+
+class TestSuspension(SuspensionSuite): ...
 
 
 class TestStorms(StormSuite): ...
