@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 from uuid import UUID, uuid4
@@ -12,21 +12,26 @@ from uuid import UUID, uuid4
 import psycopg
 import psycopg.sql
 
+from libs.common.auth import Permission, Role
 from libs.common.service import Service
+from libs.common.tokens import house_token
+from libs.contracts.envelope import PLATFORM
 from libs.contracts.topics import SERVICES
-from libs.testing.fixtures import AUDIENCE, ISSUER, SECRETS_KEY
+from libs.testing.fixtures import AUDIENCE, EXTRA, GATEWAY_KEY, ISSUER, SECRETS_KEY, Headers, Token
 from libs.testing.postgres import TENANCY_KEY
-
-EXTRA = {"audit": {"ledger_signing_key": "11" * 32}}
-PUBLIC = {"/webhooks/calcom/{practice_id}", "/webhooks/sendgrid/{practice_id}"}
-"""Doors whose callers prove themselves by a signature; their services' tests walk them."""
+from tools.generate.examples import EXAMPLES
 
 _DEFINITION = {
     "trigger": {"event": "vantage.scheduling.appointment-booked.v1"},
     "steps": [{"kind": "wait", "id": "pause", "duration": "PT1H"}],
 }
 THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
-    "user_id": (("practices.member", {"role": "regular_user"}),),
+    "user_id": (
+        ("practices.member", {"role": "regular_user", "status": "invited"}),
+        ("practices.invitation", {"user_id": "{id}", "expires_at": "2100-01-01T00:00:00Z"}),
+    ),
+    "key_id": (("practices.api_key", {"scopes": "{patients:read}", "addresses": "{}"}),),
+    "entry_id": (("practices.admin_entry", {"expires_at": "2100-01-01T00:00:00Z"}),),
     "patient_id": (("patients.patient", {}),),
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
@@ -41,6 +46,12 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
 
 BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/users/{user_id}": {"role": "regular_user"},
+    "POST /v1/api-keys/{key_id}/rotate": {},
+    "PATCH /v1/practices/{practice_id}": {"name": "Renamed"},
+    "POST /v1/practices/{practice_id}/invitations": {"name": "Ada", "email": "ada@practice.example"},
+    "POST /v1/practices/{practice_id}/suspend": {"reason": "none"},
+    "POST /v1/practices/{practice_id}/entries": {"reason": "a support case of theirs"},
+    "POST /v1/appointments": {**EXAMPLES["POST /v1/appointments"], "patient_id": "{patient_id}"},
     "PATCH /v1/patients/{patient_id}": {"family_name": "Holm"},
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
@@ -54,8 +65,11 @@ class Operation:
     service: str
     method: str
     path: str
+    permission: Permission | None
     ids: tuple[str, ...]
     query_ids: tuple[str, ...]
+    body_ids: tuple[str, ...]
+    takes_cursor: bool
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -66,7 +80,7 @@ def build(service: str, database_url: str = "postgresql://nobody@127.0.0.1:1/non
     settings = importlib.import_module(f"services.{service}.settings").Settings
     values = {
         "http_port": 1, "database_url": database_url, "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY, "secrets_key": SECRETS_KEY,
-        "issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "http://127.0.0.1:1/", **EXTRA.get(service, {}),
+        "gateway_key": GATEWAY_KEY, "issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "http://127.0.0.1:1/", **EXTRA.get(service, {}),
     }  # fmt: skip
     return cast("Service", importlib.import_module(f"services.{service}.app").build(settings(**values)))
 
@@ -74,11 +88,22 @@ def build(service: str, database_url: str = "postgresql://nobody@127.0.0.1:1/non
 def operations() -> Iterator[Operation]:
     """Everything every OpenAPI document offers."""
     for service in SERVICES:
-        for path, methods in build(service).app.openapi()["paths"].items():
+        document = build(service).app.openapi()
+        for path, methods in document["paths"].items():
             for method, operation in methods.items():
-                ids = [(p["in"], p["name"]) for p in operation.get("parameters", []) if _is_id(p["schema"])]
+                parameters = operation.get("parameters", [])
+                ids = [(p["in"], p["name"]) for p in parameters if _is_id(p["schema"])]
                 in_path, in_query = (tuple(name for where, name in ids if where == place) for place in ("path", "query"))
-                yield Operation(service, method.upper(), path, in_path, in_query)
+                permission = Permission(operation["x-permission"]) if "x-permission" in operation else None
+                cursor = any(p["name"] == "cursor" for p in parameters)
+                yield Operation(service, method.upper(), path, permission, in_path, in_query, _body_ids(operation, document), cursor)
+
+
+def _body_ids(operation: dict[str, Any], document: dict[str, Any]) -> tuple[str, ...]:
+    """Ids at the top of a request body."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    schema = document["components"]["schemas"].get(content.get("$ref", "").rpartition("/")[2], {})
+    return tuple(name for name, field in schema.get("properties", {}).items() if _is_id(field))
 
 
 def _is_id(schema: dict[str, Any]) -> bool:
@@ -100,9 +125,47 @@ SELECT column_name, data_type FROM information_schema.columns
 WHERE table_schema = split_part(%s, '.', 1) AND table_name = split_part(%s, '.', 2) AND is_generated = 'NEVER' AND is_identity = 'NO'
   AND (is_nullable = 'NO' AND column_default IS NULL OR column_name = ANY (%s))
 """
+_KNOW_PRACTICE: LiteralString = "INSERT INTO {}.access_practice VALUES (%s, false, '{{}}', 0) ON CONFLICT DO NOTHING"
+_KNOW_MEMBER: LiteralString = "INSERT INTO {}.access_member VALUES (%s, %s, %s, %s, true, 1)"
+_KNOW_ENTRY: LiteralString = "INSERT INTO {}.access_entry VALUES (%s, gen_random_uuid(), %s, now() + interval '1 hour', 1)"
+
+
+class Callers:
+    """Headers of whoever may stand before a door. What a service must know of them is written straight into its projection."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], token: Token) -> None:
+        self._connection = connection
+        self._token = token
+
+    def _know(self, service: str, statement: LiteralString, *values: object) -> None:
+        text = psycopg.sql.SQL(statement).format(psycopg.sql.Identifier(service))
+        self._connection.execute(text, values)
+
+    def person(self, service: str, role: Role, practice: UUID) -> Headers:
+        """Somebody of the practice; a Vantage admin for the platform's id."""
+        identity = str(uuid4())
+        self._know(service, _KNOW_PRACTICE, practice)
+        self._know(service, _KNOW_MEMBER, practice, identity, uuid4(), role)
+        return {"Authorization": f"Bearer {self._token(None if practice == PLATFORM else practice, subject=identity)}"}
+
+    def entered(self, service: str, practice: UUID) -> Headers:
+        """A Vantage admin inside the practice."""
+        identity = str(uuid4())
+        self._know(service, _KNOW_PRACTICE, practice)
+        self._know(service, _KNOW_MEMBER, PLATFORM, identity, uuid4(), Role.VANTAGE_ADMIN)
+        self._know(service, _KNOW_ENTRY, practice, identity)
+        return {"Authorization": f"Bearer {self._token(None, subject=identity)}", "Vantage-Practice": str(practice)}
+
+    def key(self, service: str, practice: UUID, scopes: Iterable[Permission]) -> Headers:
+        """An API key's request as the gateway passes it on."""
+        self._know(service, _KNOW_PRACTICE, practice)
+        claims = {"sub": str(uuid4()), "practice_id": str(practice), "scopes": [str(scope) for scope in scopes]}
+        return {"Authorization": f"Bearer {house_token(bytes.fromhex(GATEWAY_KEY), claims)}"}
+
+
 _MADE_UP: dict[str, LiteralString] = {
     "uuid": "gen_random_uuid()", "text": "'x'", "integer": "1", "bigint": "1", "boolean": "false", "jsonb": "'{}'", "bytea": "''",
-    "timestamp with time zone": "now()", "date": "current_date",
+    "timestamp with time zone": "now()", "date": "current_date", "ARRAY": "'{}'",
 }  # fmt: skip
 
 

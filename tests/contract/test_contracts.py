@@ -14,7 +14,9 @@ import jsonschema
 import pytest
 import yaml
 
+from libs.common.access import follow_access
 from libs.common.messaging import Consumer
+from libs.contracts.access import DENIED, AccessDenied
 from libs.contracts.envelope import Description, Message, read_envelope, schema_uri
 from libs.contracts.registry import MESSAGES
 from libs.contracts.topics import SERVICES, TOPICS, topic_of, topics_read_by
@@ -138,6 +140,8 @@ def subscriptions(service: str) -> frozenset[str]:
     subscribe: Callable[..., None] = importlib.import_module(f"services.{service}.consumers").subscribe
     consumer = Consumer(service)
     subscribe(consumer, *([_Anything()] * (subscribe.__code__.co_argcount - 1)))
+    if not consumer.takes_everything:
+        follow_access(consumer)  # as Service.consumes does
     return frozenset(name for name in TYPES if consumer.handler_of(name) is not None)
 
 
@@ -167,6 +171,9 @@ class TestSwitchboard:
         message: type[Message] = MESSAGES[name]
         if message.kind == "description":
             return  # said by libs.common.actions for whoever has plug-ins
+        if issubclass(message, AccessDenied):
+            assert DENIED[message.owner] is message  # said by the door of whichever service refuses
+            return
         writers = topic_of(message).writers
         said_by = [service for service in writers if message.__name__ in constructed(service) or _by_table(service, message)]
         assert said_by, f"{message.__name__} is never constructed in {', '.join(writers)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from libs.contracts.registry import MESSAGES
 from libs.contracts.topics import SERVICES
-from tools.generate import asyncapi, environment, events_page
+from tools.generate import asyncapi, environment, events_page, openapi, permissions_page
 from tools.generate.schemas import schema_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +21,8 @@ def derived(root: Path = ROOT) -> dict[Path, str]:
     wanted = {root / f"libs/contracts/schemas/{name}.json": schema_text(MESSAGES[name]) for name in MESSAGES}
     wanted[root / "libs/contracts/asyncapi.yaml"] = asyncapi.text()
     wanted[root / "docs/events.md"] = events_page.text()
+    wanted[root / "docs/openapi.json"] = openapi.text()
+    wanted[root / "docs/permissions.md"] = permissions_page.text()
     for service in SERVICES:
         if (ROOT / "services" / service / "settings.py").exists():
             wanted[root / f"deploy/env/{service}.env.example"] = environment.text(service)

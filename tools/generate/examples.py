@@ -1,0 +1,74 @@
+"""A request body for every operation that takes one: what the API reference shows, and what a test sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DEFINITION = {
+    "trigger": {"event": "vantage.scheduling.appointment-booked.v1"},
+    "condition": "patient.email != null",
+    "steps": [
+        {
+            "kind": "action",
+            "id": "intake",
+            "action": "send_email",
+            "parameters": {"subject": "Before your visit", "text": "Dear {{patient.given_name}}, see you on {{appointment.starts_at}}."},
+        },
+        {"kind": "wait", "id": "two-hours", "duration": "PT2H"},
+    ],
+}
+_USER = {"name": "Jonas Falk", "email": "jonas.falk@lindenhof.example", "role": "regular_user"}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "POST /v1/practices": {
+        "name": "Lindenhof",
+        "time_zone": "Europe/Berlin",
+        "users": [{"name": "Ada Lund", "email": "ada.lund@lindenhof.example", "role": "practice_admin"}],
+    },
+    "POST /v1/practices/{practice_id}/suspend": {"reason": "The contract has ended."},
+    "POST /v1/practices/{practice_id}/invitations": {**_USER, "role": "practice_admin"},
+    "PATCH /v1/practices/{practice_id}": {
+        "name": "Lindenhof am See",
+        "profile": {
+            "address": {"street": "Am Lindenhof 3", "postal_code": "10969", "city": "Berlin", "country": "DE"},
+            "opening_hours": [{"day": "monday", "opens": "08:00:00", "closes": "12:00:00"}],
+        },
+        "origins": ["https://www.lindenhof.example"],
+    },
+    "POST /v1/practices/{practice_id}/entries": {"reason": "The practice asked for help with its reminders.", "minutes": 60},
+    "PATCH /v1/users/{user_id}": {"role": "practice_admin"},
+    "POST /v1/invitations": _USER,
+    "POST /v1/api-keys": {"name": "Website", "scopes": ["appointments:read"], "addresses": ["192.0.2.0/28"]},
+    "POST /v1/api-keys/{key_id}/rotate": {"overlap_hours": 24},
+    "POST /v1/patients": {
+        "given_name": "Mira",
+        "family_name": "Holm",
+        "email": "mira.holm@mail.example",
+        "phone": "+49 170 1234567",
+        "birth_date": "1987-04-12",
+    },
+    "PATCH /v1/patients/{patient_id}": {"phone": "+49 170 7654321"},
+    "POST /v1/appointments": {
+        "starts_at": "2030-01-07T09:00:00Z",
+        "ends_at": "2030-01-07T09:30:00Z",
+        "resource": "Dr Lund",
+        "title": "First visit",
+        "time_zone": "Europe/Berlin",
+        "attendee": {"name": "Mira Holm", "email": "mira.holm@mail.example"},
+    },
+    "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-08T09:00:00Z", "ends_at": "2030-01-08T09:30:00Z"},
+    "POST /v1/appointments/{appointment_id}/cancel": {"reason": "The patient is ill."},
+    "PUT /v1/calcom-settings": {"webhook_secret": "at least sixteen characters of your own"},
+    "PUT /v1/webhook-endpoint": {
+        "url": "https://hooks.integrator.example/vantage",
+        "event_types": ["vantage.scheduling.appointment-booked.v1"],
+    },
+    "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
+    "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "PUT /v1/email-settings": {
+        "api_key": "SG.your-key",
+        "sender_email": "desk@lindenhof.example",
+        "sender_name": "Lindenhof",
+        "webhook_key": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
+    },
+}
