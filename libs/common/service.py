@@ -28,6 +28,8 @@ from libs.common.messaging.consumer import Consumer
 from libs.common.messaging.kafka import KafkaDoor
 from libs.common.messaging.redrive import Redrive
 from libs.common.paging import Cursors
+from libs.common.secrets import SecretBox
+from libs.common.secrets.rotation import SealedColumn
 from libs.common.settings import ServiceSettings
 from libs.common.telemetry import start_telemetry
 from libs.common.work import Work
@@ -50,7 +52,9 @@ class Service:
         self.work = Work(name, self.engine, TenancySigner(settings.tenancy_key.get_secret_value()))
         keys = KeySet(settings.jwks_url, settings.jwt_algorithm)
         verifier = TokenVerifier(keys, issuer=settings.issuer, audience=settings.audience, algorithm=settings.jwt_algorithm)
-        cursors = Cursors(settings.secrets_key.get_secret_value())
+        cursors = Cursors(settings.cursor_key.get_secret_value())
+        self.box = SecretBox.local(settings.secrets_keys.get_secret_value())
+        self.sealed: list[SealedColumn] = []
         self.app = make_app(name, work=self.work, verifier=verifier, cursors=cursors, checks=self._checks)
         self.consumer = Consumer(name)
         self.batches = Batches(self.consumer, self.work)
@@ -82,6 +86,10 @@ class Service:
     def offers(self, plugins: list[ActionPlugin]) -> None:
         """Actions this service performs; published to the catalogue at start when changed."""
         self._plugins = plugins
+
+    def keeps_sealed(self, table: str, column: str, purpose: str) -> None:
+        """Values of this column are sealed in the service's box for this purpose; a rotation of keys reaches them."""
+        self.sealed.append(SealedColumn(table, column, purpose))
 
     def background(self, start: Hook, stop: Hook) -> None:
         """Something long-lived: started before the doors open, stopped after the Kafka door closed."""

@@ -28,7 +28,8 @@ from libs.testing.postgres import TENANCY_KEY, TestDatabase
 
 ISSUER = "https://issuer.vantage.example"
 AUDIENCE = "authenticated"
-SECRETS_KEY = "cd" * 32
+SECRETS_KEYS = "test:5e81f2c6a09b37d4410cfd6e92b8037a1f65cc28d7490eb3864ad15907fe3b62"
+CURSOR_KEY = "c30d9a5b7716ef42880fb1643c5da92e07e4d8516bfa3390c17d24a86f5e0b99"
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Token = Callable[..., str]
@@ -133,7 +134,7 @@ def settings_for(database: TestDatabase) -> Callable[..., Any]:
         service_name = settings.__module__.split(".")[1]
         values: dict[str, Any] = {
             "http_port": 1, "database_url": database.app(service_name), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
-            "secrets_key": SECRETS_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/", **extra,
+            "secrets_keys": SECRETS_KEYS, "cursor_key": CURSOR_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/", **extra,
         }  # fmt: skip
         return settings(**values)
 

@@ -22,7 +22,7 @@ from libs.common.http.middleware import MAX_BODY_BYTES
 from libs.common.paging import Cursors
 from libs.common.tests.conftest import thing
 from libs.common.work import Work
-from libs.testing.fixtures import AUDIENCE, ISSUER, SECRETS_KEY, Token, _OneKey
+from libs.testing.fixtures import AUDIENCE, CURSOR_KEY, ISSUER, Token, _OneKey
 
 Headers = dict[str, str]
 
@@ -127,7 +127,7 @@ async def client(
         return health
 
     verifier = TokenVerifier(_OneKey(signing_key), issuer=ISSUER, audience=AUDIENCE, algorithm="ES256")  # type: ignore[arg-type]
-    app = make_app("test", work=work, verifier=verifier, cursors=Cursors(SECRETS_KEY), checks=checks)
+    app = make_app("test", work=work, verifier=verifier, cursors=Cursors(CURSOR_KEY), checks=checks)
     app.include_router(router(counter))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://vantage.test") as client:

@@ -21,7 +21,7 @@ from libs.common.service import Service
 from libs.common.work import Work
 from libs.contracts.envelope import Message
 from libs.contracts.scheduling import AppointmentBooked, AppointmentConfirmed, Attendee, WebhookDeliveryExhausted
-from libs.testing.fixtures import SECRETS_KEY, incoming
+from libs.testing.fixtures import SECRETS_KEYS, incoming
 from services.scheduling.adapters.webhooks import WebhookSender
 from services.scheduling.app import build
 from services.scheduling.commands.dispatch import PER_PRACTICE, Dispatcher
@@ -44,7 +44,7 @@ def service(settings_for: Callable[..., Any]) -> Service:
 @pytest.fixture
 async def dispatcher(work: Work) -> AsyncIterator[Dispatcher]:
     sender = WebhookSender(development=True, total_seconds=5)
-    yield Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+    yield Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
     await sender.close()
 
 
@@ -459,7 +459,7 @@ class TestDispatch:
         other_receiver, _ = await endpoint(answers(200), headers={"Authorization": f"Bearer {token('practice_admin', other)}"})
         await tell(service, practice, *(booked() for _ in range(PER_PRACTICE + 4)))
         sender = Slow(slow_receiver.url)
-        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=64, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=64, first_pause_seconds=5, wake=lambda: None)
         await dispatcher.run()
         await tell(service, other)
         while other_receiver.url not in {url for url, _ in sender.sent}:
@@ -478,7 +478,7 @@ class TestDispatch:
         receiver, _ = await endpoint(answers(200))
         await tell(service, practice, *(booked() for _ in range(PER_PRACTICE)))
         sender = Slow("")
-        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
         async with work.batch([], Principal.system("another process")) as tx:
             await tx.execute("SELECT 1 FROM webhook_due WHERE practice_id = $1 FOR UPDATE", practice)
             await dispatcher.run()
@@ -496,7 +496,7 @@ class TestDispatch:
 
         await endpoint(answers(200))
         await tell(service, practice)
-        dispatcher = Dispatcher(work, Broken(), SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, Broken(), SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
         await drain(dispatcher, work, practice)
         (at,) = await due(work, practice)
         assert 50 < (at - datetime.now(UTC)).total_seconds() <= 60
