@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.native import gateway
 from deploy.native.kafka import LOG4J
-from deploy.native.state import HEX_KEYS, PORTS, ROLES, State
+from deploy.native.state import KEYS, PORTS, ROLES, State
 from deploy.render import write
 
 ANY = "0.0.0.0"
@@ -29,7 +29,7 @@ class VariableMissing(RuntimeError):
 
 def variable(secret: str) -> str:
     """The environment variable of a role's password or of a key."""
-    return f"VANTAGE_{secret.upper()}" if secret in HEX_KEYS else f"VANTAGE_{secret.upper()}_PASSWORD"
+    return f"VANTAGE_{secret.upper()}" if secret in KEYS else f"VANTAGE_{secret.upper()}_PASSWORD"
 
 
 def state(secrets: Mapping[str, str], cluster_id: str) -> State:
@@ -51,7 +51,7 @@ def from_environment(environment: Mapping[str, str], needed: Iterable[str], *, c
 
 def everything() -> tuple[str, ...]:
     """Every secret of an installation."""
-    return (*ROLES, *HEX_KEYS)
+    return (*ROLES, *KEYS)
 
 
 def prepare(told: State, target: Path) -> list[Path]:

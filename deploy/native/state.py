@@ -20,7 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
     "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_admin", *SERVICES, "sendgrid", "calcom", "issuer",
 )  # fmt: skip
-HEX_KEYS = ("tenancy_key", "secrets_key", "ledger_signing_key")
+HEX_KEYS = ("gateway_key", "tenancy_key", "cursor_key", "ledger_signing_key")
+KEY_LISTS = ("secrets_keys",)
+"""Lists of keys by id, so that they can be rotated: ``id:key[,id:key…]``, the first is current."""
+
+KEYS = (*HEX_KEYS, *KEY_LISTS)
 ROLES = ("postgres", "debezium", "auditor", *(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "app")))
 
 
@@ -70,7 +74,7 @@ def load(directory: Path) -> State:
     """The state of a directory, made on first use."""
     directory.mkdir(parents=True, exist_ok=True)
     ports = _kept(directory / "ports.json", lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
-    keys = _kept(directory / "secrets.json", new_secrets, mode=0o600)
+    keys = _secrets(directory / "secrets.json")
     cluster = _kept(directory / "kafka.json", lambda: {"cluster_id": new_cluster_id()})
     return State(directory, ports, keys, cluster["cluster_id"])
 
@@ -82,10 +86,25 @@ def _kept(path: Path, make: Callable[[], Any], mode: int = 0o644) -> Any:
     return json.loads(path.read_text())
 
 
+def _secrets(path: Path) -> dict[str, str]:
+    """The secrets as they are kept; what an older version did not know is added."""
+    kept: dict[str, str] = _kept(path, new_secrets, mode=0o600)
+    complete = new_secrets() | kept
+    if "secrets_key" in kept:  # from before keys had ids: it goes on as the first of the list
+        complete["secrets_keys"] = f"first:{complete.pop('secrets_key')}"
+    if complete != kept:
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(complete, indent=2))
+        fresh.replace(path)
+    return complete
+
+
 def new_secrets() -> dict[str, str]:
     """A password per role (safe in URLs) and the keys, 32 bytes in hex each."""
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
-    return passwords | {name: secrets.token_hex(32) for name in HEX_KEYS}
+    keys = {name: secrets.token_hex(32) for name in HEX_KEYS}
+    return passwords | keys | {name: f"first:{secrets.token_hex(32)}" for name in KEY_LISTS}
 
 
 def _free_ports(count: int) -> list[int]:

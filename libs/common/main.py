@@ -1,4 +1,4 @@
-"""The command line every service has: ``python -m services.<name> serve | migrate | parked ...``.
+"""The command line every service has: ``python -m services.<name> serve | migrate | parked ... | secrets ...``.
 
 Bad usage and bad settings end with one line on standard error and exit code 2; a failed command with 1.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from libs.common.logging import start_logging
 from libs.common.migrations import migrate
+from libs.common.secrets import KeyWrong
+from libs.common.secrets.rotation import Rotation
 from libs.common.service import Service, serve
 from libs.common.settings import MigrationSettings, ServiceSettings
 
@@ -42,7 +44,7 @@ def main(name: str, settings: type[S], build: Callable[[S], Service], arguments:
     if options.command == "serve":
         serve(service)
         return 0
-    return asyncio.run(_parked(service, options))
+    return asyncio.run(_secrets(service, options) if options.command == "secrets" else _parked(service, options))
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -62,14 +64,38 @@ def _parser(name: str) -> argparse.ArgumentParser:
         verb.add_argument("id", type=UUID)
         verb.add_argument("--note", required=True, help="why; kept with the message")
     correct.add_argument("--value", type=Path, required=True, help="file with the corrected data")
+    secrets = commands.add_parser("secrets", help="the keys that sealed values are under").add_subparsers(dest="verb", required=True)
+    secrets.add_parser("status", help="how many values are under which key")
+    secrets.add_parser("rotate", help="bring every sealed value under the current key; again and again, if need be")
     return parser
 
 
 def settings_problem(error: ValidationError) -> str:
     """What is missing or wrong, by variable name, never a value."""
     found = error.errors(include_input=False)
-    names = [f"VANTAGE_{str(one['loc'][0]).upper()} ({one['type']})" if one["loc"] else one["msg"] for one in found]
+    names = [f"VANTAGE_{str(one['loc'][0]).upper()} ({_reason(one)})" if one["loc"] else one["msg"] for one in found]
     return "missing or wrong: " + ", ".join(names)
+
+
+def _reason(found: Mapping[str, Any]) -> object:
+    """What is wrong with a setting, in words that do not repeat it."""
+    error = found.get("ctx", {}).get("error")
+    return error if isinstance(error, KeyWrong) else found["type"]
+
+
+async def _secrets(service: Service, options: argparse.Namespace) -> int:
+    rotation = Rotation(service.work, service.box, service.sealed)
+    try:
+        if options.verb == "status":
+            for key_id, count in sorted((await rotation.status()).items()):
+                print(key_id, count, "current" if key_id == service.box.current else "old", sep="\t")
+            return 0
+        moved = await rotation.rotate()
+        left = await rotation.outstanding()
+        print(f"{moved} re-wrapped, {left} not under the current key")
+        return 1 if left else 0
+    finally:
+        await service.engine.dispose()
 
 
 async def _parked(service: Service, options: argparse.Namespace) -> int:

@@ -158,6 +158,30 @@ def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDA
     op.execute(f"GRANT {grant} ON {table} TO {service}_app")
 
 
+def sealed_table(table: str, service: str) -> None:
+    """A tenant table that keeps sealed values (``Service.keeps_sealed``).
+
+    Row security hides which practices have rows in it. So that a rotation of keys finds them all, a trigger writes the
+    practice of every row down, and those of the rows that are there already are written down now.
+    """
+    op.execute("CREATE TABLE IF NOT EXISTS sealed_practice (practice_id uuid PRIMARY KEY)")
+    global_table("sealed_practice", service, "practice ids only; a rotation of keys goes from practice to practice", grant="SELECT, INSERT")
+    op.execute(
+        f"""
+        CREATE OR REPLACE FUNCTION note_sealed_practice() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+        BEGIN
+          INSERT INTO {service}.sealed_practice VALUES (NEW.practice_id) ON CONFLICT DO NOTHING;
+          RETURN NULL;
+        END
+        $$
+        """
+    )
+    op.execute(f"CREATE TRIGGER note_sealed_practice AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION note_sealed_practice()")
+    op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    op.execute(f"INSERT INTO sealed_practice SELECT DISTINCT practice_id FROM {table} ON CONFLICT DO NOTHING")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+
+
 def auditor_reads(table: str, columns: str) -> None:
     """Let the reconciler see, of all practices, which rows exist: ids and times, no content."""
     op.execute(f"GRANT SELECT ({columns}) ON {table} TO auditor")
@@ -171,8 +195,8 @@ def global_table(table: str, service: str, reason: str, *, grant: str = "SELECT,
     op.execute(f"GRANT {grant} ON {table} TO {service}_app")
 
 
-def migrate(service: str, owner_url: str) -> None:
-    """Bring the service's schema to the newest version. Repeatable; refuses nothing that is already done.
+def migrate(service: str, owner_url: str, revision: str = "head") -> None:
+    """Bring the service's schema to the newest version, or to one before. Repeatable; refuses nothing that is already done.
 
     ``owner_url`` is a ``postgresql://`` URL of the owner role.
     """
@@ -180,4 +204,4 @@ def migrate(service: str, owner_url: str) -> None:
     config.set_main_option("script_location", str(MIGRATIONS / service / "migrations"))
     config.attributes["url"] = owner_url.replace("postgresql://", "postgresql+psycopg://", 1)
     config.attributes["schema"] = service
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -31,6 +31,7 @@ from libs.common.messaging.kafka import KafkaDoor
 from libs.common.messaging.redrive import Redrive
 from libs.common.paging import Cursors
 from libs.common.secrets import SecretBox
+from libs.common.secrets.rotation import SealedColumn
 from libs.common.settings import ServiceSettings
 from libs.common.telemetry import start_telemetry
 from libs.common.tokens import Issuer, KeySet, SharedSecret, TokenVerifier, house_issuer
@@ -53,7 +54,8 @@ class Service:
         self.engine = make_engine(settings.database_url.get_secret_value(), application=name, pool=settings.database_pool)
         self.work = Work(name, self.engine, TenancySigner(settings.tenancy_key.get_secret_value()))
         self.access = Access(self.work)
-        self.box = SecretBox(settings.secrets_key.get_secret_value())
+        self.box = SecretBox.local(settings.secrets_keys.get_secret_value())
+        self.sealed: list[SealedColumn] = []
         self.app = make_app(name, work=self.work, keepers=self._keepers(), checks=self._checks)
         self.api(debug_routes(name, settings))
         self.consumer = Consumer(name)
@@ -69,7 +71,7 @@ class Service:
         return Doorkeepers(
             verifier=TokenVerifier(_identity_provider(self.settings), house_issuer(key)),
             access=self.access,
-            cursors=Cursors(self.settings.secrets_key.get_secret_value()),
+            cursors=Cursors(self.settings.cursor_key.get_secret_value()),
             box=self.box,
             gateway_proof=gateway_proof(key),
         )
@@ -98,6 +100,10 @@ class Service:
     def offers(self, plugins: list[ActionPlugin]) -> None:
         """Actions this service performs; published to the catalogue at start when changed."""
         self._plugins = plugins
+
+    def keeps_sealed(self, table: str, column: str, purpose: str) -> None:
+        """Values of this column are sealed in the service's box for this purpose; a rotation of keys reaches them."""
+        self.sealed.append(SealedColumn(table, column, purpose))
 
     def background(self, start: Hook, stop: Hook) -> None:
         """Something long-lived: started before the doors open, stopped after the Kafka door closed."""

@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from libs.common.secrets import LocalKeys, key_from_hex
+
 
 class ServiceSettings(BaseSettings):
     """Environment variables ``VANTAGE_<NAME>``. Each service subclasses this with its own."""
@@ -19,7 +21,10 @@ class ServiceSettings(BaseSettings):
     database_pool: int = Field(default=8, ge=1, le=100, description="Open database connections at most.")
     kafka: str = Field(description="host:port of the Kafka broker.")
     tenancy_key: SecretStr = Field(description="Key that signs tenant contexts: 32 bytes in hex.")
-    secrets_key: SecretStr = Field(description="Key that seals per-practice secrets: 32 bytes in hex.")
+    secrets_keys: SecretStr = Field(
+        description="Keys that per-practice secrets are sealed under: id:key[,id:key...], 32 bytes in hex each; the first seals, all open."
+    )
+    cursor_key: SecretStr = Field(description="Key that signs the cursors of lists: 32 bytes in hex.")
     gateway_key: SecretStr = Field(description="Key the gateway's proof and the tokens behind it derive from: 32 bytes in hex.")
     issuer: str = Field(description="`iss` of the access tokens accepted.")
     audience: str = Field(default="authenticated", description="`aud` of the access tokens accepted.")
@@ -31,13 +36,16 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP base URL for traces; none: traces stay inside.")
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
-    @field_validator("gateway_key", "tenancy_key", "secrets_key")
+    @field_validator("secrets_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        LocalKeys.parse(value.get_secret_value())
+        return value
+
+    @field_validator("cursor_key", "gateway_key")
     @classmethod
     def _is_a_key(cls, value: SecretStr) -> SecretStr:
-        key = bytes.fromhex(value.get_secret_value())
-        if len(key) < 32 or not any(key):
-            message = "32 bytes in hex are needed"
-            raise ValueError(message)
+        key_from_hex(value.get_secret_value())
         return value
 
     @model_validator(mode="after")

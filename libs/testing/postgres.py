@@ -148,7 +148,19 @@ def postgres_server() -> Iterator[tuple[str, int]]:
 @pytest.fixture(scope="session")
 def database(postgres_server: tuple[str, int]) -> TestDatabase:
     """A database of this worker's own, with every migration applied."""
-    host, port = postgres_server
+    return _copy_of_template(*postgres_server)
+
+
+@pytest.fixture
+def own_database(postgres_server: tuple[str, int]) -> Iterator[TestDatabase]:
+    """A database of this test's own: for what counts rows across practices."""
+    own = _copy_of_template(*postgres_server)
+    yield own
+    with psycopg.connect(f"postgresql://postgres:{PASSWORD}@{own.host}:{own.port}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {own.name} WITH (FORCE)")
+
+
+def _copy_of_template(host: str, port: int) -> TestDatabase:
     name = f"vantage_{secrets.token_hex(4)}"
     with psycopg.connect(f"postgresql://postgres:{PASSWORD}@{host}:{port}/postgres", autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(1)")  # CREATE DATABASE refuses a template in use

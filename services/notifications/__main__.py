@@ -1,4 +1,4 @@
-"""``python -m services.notifications``: serve, migrate, parked."""
+"""``python -m services.notifications``: serve, migrate, parked, secrets."""
 
 import sys
 

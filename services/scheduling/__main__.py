@@ -1,4 +1,4 @@
-"""``python -m services.scheduling``: serve, migrate, parked."""
+"""``python -m services.scheduling``: serve, migrate, parked, secrets."""
 
 import sys
 

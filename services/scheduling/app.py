@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from libs.common.secrets import SecretBox
 from libs.common.service import Service
 from services.scheduling import api, consumers, timers
 from services.scheduling.adapters.webhooks import WebhookSender
+from services.scheduling.commands import calcom_settings, endpoint
 from services.scheduling.commands.dispatch import Dispatcher
 from services.scheduling.rules.addresses import check_url
 from services.scheduling.settings import Settings
@@ -15,7 +15,11 @@ from services.scheduling.settings import Settings
 
 def build(settings: Settings) -> Service:
     service = Service("scheduling", settings)
-    box = SecretBox(settings.secrets_key.get_secret_value())
+    box = service.box
+    for column in ("webhook_secret", "previous_secret"):
+        service.keeps_sealed("calcom_settings", column, calcom_settings.PURPOSE)
+    for column in ("secret", "previous_secret"):
+        service.keeps_sealed("webhook_endpoint", column, endpoint.PURPOSE)
     wake = partial(service.wake, "webhooks")
     sender = WebhookSender(development=settings.webhooks_allow_private)
     dispatcher = Dispatcher(

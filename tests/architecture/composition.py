@@ -15,7 +15,7 @@ import jsonschema
 
 from deploy.compose import containers
 from deploy.native import environment, postgres
-from deploy.native.state import HEX_KEYS, ROLES
+from deploy.native.state import KEYS, ROLES
 from deploy.native.supervisor import Program
 from libs.contracts.topics import SERVICES
 
@@ -91,7 +91,7 @@ def _health(name: str, service: Document, __: Document) -> Iterator[str]:
 
 def _secrets(_: str, service: Document, __: Document) -> Iterator[str]:
     for key, value in service.get("environment", {}).items():
-        secret = "PASSWORD" in key or key.removeprefix("VANTAGE_").lower() in HEX_KEYS or key == containers.CLUSTER_ID
+        secret = "PASSWORD" in key or key.removeprefix("VANTAGE_").lower() in KEYS or key == containers.CLUSTER_ID
         if secret and not re.fullmatch(r"\$\{VANTAGE_[A-Z_]+:\?\}", str(value)):
             yield f"{key} does not come from the environment"
         if "://" in str(value) and re.search(r"://[^/@:]+:(?!\$\{VANTAGE_[A-Z_]+:\?\}@)[^/@]*@", str(value)):
@@ -127,7 +127,7 @@ def _components(document: Document, programs: list[Program]) -> Iterator[str]:
 
 def _environments(document: Document) -> Iterator[str]:
     """The services' environment is the native system's own function, asked with container names and unfilled secrets."""
-    told = containers.state({name: f"${{{containers.variable(name)}:?}}" for name in (*ROLES, *HEX_KEYS)}, "")
+    told = containers.state({name: f"${{{containers.variable(name)}:?}}" for name in (*ROLES, *KEYS)}, "")
     for service in SERVICES:
         wanted, given = environment.of_service(service, told), services(document).get(service, {}).get("environment", {})
         yield from (f"{service} lacks {key}" for key in sorted(wanted.keys() - given.keys()))

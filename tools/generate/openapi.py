@@ -6,6 +6,7 @@ problem documents every operation may answer, the idempotency key, examples. Sch
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import re
@@ -17,10 +18,10 @@ from libs.contracts.topics import SERVICES
 from tools.generate.examples import EXAMPLES
 
 METHODS = ("get", "post", "put", "patch", "delete")
-_KEY = "11" * 32
+_KEY = hashlib.sha256(b"no key").hexdigest()
 _ANYTHING = {
     "http_port": 1, "database_url": "postgresql://nobody@127.0.0.1:1/none", "kafka": "127.0.0.1:1", "tenancy_key": _KEY,
-    "secrets_key": _KEY, "gateway_key": _KEY, "issuer": "https://issuer.vantage.example", "jwks_url": "http://127.0.0.1:1/",
+    "secrets_keys": f"none:{_KEY}", "cursor_key": _KEY, "gateway_key": _KEY, "issuer": "https://issuer.vantage.example", "jwks_url": "http://127.0.0.1:1/",
 }  # fmt: skip
 _MORE = {
     "audit": {"ledger_signing_key": _KEY},

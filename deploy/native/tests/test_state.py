@@ -11,8 +11,9 @@ import pytest
 from deploy.native import artifacts, postgres
 from deploy.native.artifacts import Missing
 from deploy.native.postgres import PostgresMissing
-from deploy.native.state import HEX_KEYS, PORTS, ROLES, load, new_cluster_id
+from deploy.native.state import KEYS, PORTS, ROLES, load, new_cluster_id
 from deploy.native.supervisor import Program, configuration
+from libs.common.secrets import LocalKeys, key_from_hex
 
 
 class TestState:
@@ -20,7 +21,7 @@ class TestState:
         first = load(tmp_path)
         assert load(tmp_path) == first
         assert set(first.ports) == set(PORTS)
-        assert set(first.secrets) == {*ROLES, *HEX_KEYS}
+        assert set(first.secrets) == {*ROLES, *KEYS}
 
     def test_of_two_checkouts_shares_no_port_no_secret_and_no_cluster(self, tmp_path: Path) -> None:
         one, other = load(tmp_path / "one"), load(tmp_path / "other")
@@ -31,6 +32,23 @@ class TestState:
     def test_keeps_secrets_to_its_owner(self, tmp_path: Path) -> None:
         load(tmp_path)
         assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+    def test_takes_over_the_secrets_of_an_older_version(self, tmp_path: Path) -> None:
+        older = dict(load(tmp_path).secrets)
+        before = older.pop("secrets_keys").removeprefix("first:")
+        del older["cursor_key"]
+        (tmp_path / "secrets.json").write_text(json.dumps({**older, "secrets_key": before}))
+        now = load(tmp_path).secrets
+        assert set(now) == {*ROLES, *KEYS}
+        assert now["secrets_keys"] == f"first:{before}"
+        assert older.items() <= now.items()
+        assert load(tmp_path).secrets == now
+        assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+    def test_makes_keys_that_services_take(self, tmp_path: Path) -> None:
+        secrets = load(tmp_path).secrets
+        assert LocalKeys.parse(secrets["secrets_keys"]).current == "first"
+        assert key_from_hex(secrets["cursor_key"])
 
     def test_survives_a_death_while_it_was_written(self, tmp_path: Path) -> None:
         (tmp_path / "ports.json.new").write_text('{"half": ')

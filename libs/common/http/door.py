@@ -25,7 +25,7 @@ from libs.common.errors import Conflict, Forbidden, NotFound, Refused, Trouble
 from libs.common.http.cors import check_origin
 from libs.common.ids import new_id
 from libs.common.paging import Cursors, Page
-from libs.common.secrets import SecretBox
+from libs.common.secrets import SealBroken, SecretBox
 from libs.common.telemetry import Cause
 from libs.common.work import Tx, Work, json_text
 from libs.contracts.access import DENIED
@@ -64,6 +64,10 @@ class RequestInFlight(Conflict):
 
 class IfMatchInvalid(Refused):
     """If-Match takes one ETag as this resource handed it out."""
+
+
+class AnswerUnreadable(Conflict):
+    """The request with this idempotency key was done; its answer can no longer be read."""
 
 
 class AlreadyAnswered(Exception):
@@ -124,7 +128,10 @@ class Door:
             return
         if stored["fingerprint"] != self._fingerprint:
             raise IdempotencyKeyReused
-        body = self._box.open_bytes(self._home, _PURPOSE, stored["body"])
+        try:
+            body = self._box.open_bytes(self._home, _PURPOSE, stored["body"])
+        except SealBroken:
+            raise AnswerUnreadable from None
         raise AlreadyAnswered(Response(body, stored["status"], {**stored["headers"], "Idempotent-Replayed": "true"}))
 
     @property

@@ -24,7 +24,7 @@ from libs.common.tokens import Issuer, TokenVerifier, house_issuer
 from libs.common.work import Work
 from libs.contracts.access import DENIED, EntryChanged, MemberAccessChanged, PracticeAccessChanged
 from libs.contracts.envelope import PLATFORM, Message
-from libs.testing.fixtures import AUDIENCE, GATEWAY_KEY, ISSUER, SECRETS_KEY, Headers, Join, Outbox, Token, _OneKey, admit
+from libs.testing.fixtures import AUDIENCE, CURSOR_KEY, GATEWAY_KEY, ISSUER, SECRETS_KEYS, Headers, Join, Outbox, Token, _OneKey, admit
 
 
 def routes() -> Routes:
@@ -53,7 +53,10 @@ async def client(work: Work, signing_key: ec.EllipticCurvePrivateKey) -> AsyncIt
 
     verifier = TokenVerifier(Issuer(ISSUER, AUDIENCE, "ES256", _OneKey(signing_key)), house_issuer(bytes.fromhex(GATEWAY_KEY)))
     app = make_app(
-        "test", work=work, keepers=Doorkeepers(verifier, Access(work), Cursors(SECRETS_KEY), SecretBox(SECRETS_KEY), "proof"), checks=checks
+        "test",
+        work=work,
+        keepers=Doorkeepers(verifier, Access(work), Cursors(CURSOR_KEY), SecretBox.local(SECRETS_KEYS), "proof"),
+        checks=checks,
     )
     app.include_router(routes())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vantage.test") as client:

@@ -38,7 +38,7 @@ from libs.common.work import Work
 from libs.contracts.actions import ActionRequest
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.registry import MESSAGES
-from libs.testing.fixtures import GATEWAY_KEY, ISSUER, SECRETS_KEY
+from libs.testing.fixtures import CURSOR_KEY, GATEWAY_KEY, ISSUER, SECRETS_KEYS
 from libs.testing.postgres import TENANCY_KEY, TestDatabase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -241,7 +241,8 @@ class Settings(ServiceSettings):
 def environment(database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     values = {
         "HTTP_PORT": str(free_port()), "DATABASE_URL": database.app(SERVICE), "KAFKA": "127.0.0.1:1", "TENANCY_KEY": TENANCY_KEY,
-        "SECRETS_KEY": SECRETS_KEY, "GATEWAY_KEY": GATEWAY_KEY, "ISSUER": ISSUER, "JWKS_URL": "http://127.0.0.1:1/", "LOG_LEVEL": "critical",
+        "SECRETS_KEYS": SECRETS_KEYS, "CURSOR_KEY": CURSOR_KEY, "GATEWAY_KEY": GATEWAY_KEY, "ISSUER": ISSUER, "JWKS_URL": "http://127.0.0.1:1/",
+        "LOG_LEVEL": "critical",
     }  # fmt: skip
     for name, value in values.items():
         monkeypatch.setenv(f"VANTAGE_{name}", value)
@@ -256,7 +257,7 @@ class TestCommandLine:
     def run(self, *arguments: str) -> int:
         return main(SERVICE, Settings, build, list(arguments))
 
-    @pytest.mark.parametrize("arguments", [(), ("dance",), ("parked",), ("parked", "discard", "x", "y", "--note", "z")])
+    @pytest.mark.parametrize("arguments", [(), ("dance",), ("parked",), ("secrets",), ("parked", "discard", "x", "y", "--note", "z")])
     def test_bad_usage_ends_with_two(self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as left:
             self.run(*arguments)
@@ -274,6 +275,47 @@ class TestCommandLine:
         assert "VANTAGE_TENANCY_KEY (missing)" in told
         assert "VANTAGE_HTTP_PORT" in told
         assert SECRET not in told
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "told"),
+        [
+            ("SECRETS_KEYS", None, "VANTAGE_SECRETS_KEYS (missing)"),
+            ("SECRETS_KEYS", "", "VANTAGE_SECRETS_KEYS (entry 1 is not id:key)"),
+            ("SECRETS_KEYS", "a:" + "00" * 32, "VANTAGE_SECRETS_KEYS (the key of entry 1 is a placeholder, not a random key)"),
+            ("SECRETS_KEYS", f"{SECRETS_KEYS},test:{CURSOR_KEY}", "VANTAGE_SECRETS_KEYS (entry 2 repeats the id of another)"),
+            ("SECRETS_KEYS", SECRETS_KEYS[:-2], "VANTAGE_SECRETS_KEYS (the key of entry 1 is not 32 bytes in hex)"),
+            ("CURSOR_KEY", None, "VANTAGE_CURSOR_KEY (missing)"),
+            ("CURSOR_KEY", CURSOR_KEY[:-2], "VANTAGE_CURSOR_KEY (it is not 32 bytes in hex)"),
+        ],
+        ids=lambda told: told if isinstance(told, str) and told.startswith("VANTAGE") else "",
+    )
+    def test_without_sound_keys_nothing_starts(
+        self,
+        variable: str,
+        value: str | None,
+        told: str,
+        environment: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.delenv(f"VANTAGE_{variable}")
+        if value is not None:
+            monkeypatch.setenv(f"VANTAGE_{variable}", value)
+        for command in (("serve",), ("secrets", "rotate")):
+            assert self.run(*command) == 2
+            assert capsys.readouterr().err == f"{SERVICE}: settings: missing or wrong: {told}\n"
+
+    def test_a_service_without_sealed_values_has_none_to_rotate(
+        self, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert [self.run("secrets", "status"), self.run("secrets", "rotate")] == [0, 0]
+        assert capsys.readouterr().out == "0 re-wrapped, 0 not under the current key\n"
+
+    def test_cursors_do_not_notice_a_rotation(self, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        practice = uuid4()
+        cursor = build(Settings()).app.state.cursors.make(practice, "list", ["a"])
+        monkeypatch.setenv("VANTAGE_SECRETS_KEYS", "next:" + uuid4().hex + uuid4().hex)
+        assert build(Settings()).app.state.cursors.read(practice, "list", cursor) == ("a",)
 
     def test_migrate_says_what_it_needs(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.delenv("VANTAGE_MIGRATION_DATABASE_URL", raising=False)

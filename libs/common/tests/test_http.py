@@ -25,7 +25,7 @@ from libs.common.secrets import SecretBox
 from libs.common.tests.conftest import thing
 from libs.common.tokens import Issuer, TokenVerifier
 from libs.common.work import Work
-from libs.testing.fixtures import AUDIENCE, ISSUER, SECRETS_KEY, Headers, Join, _OneKey
+from libs.testing.fixtures import AUDIENCE, CURSOR_KEY, ISSUER, SECRETS_KEYS, Headers, Join, _OneKey
 
 
 class Make(Command):
@@ -132,7 +132,7 @@ async def client(
         return health
 
     verifier = TokenVerifier(Issuer(ISSUER, AUDIENCE, "ES256", _OneKey(signing_key)))
-    keepers = Doorkeepers(verifier, Access(work), Cursors(SECRETS_KEY), SecretBox(SECRETS_KEY), "proof")
+    keepers = Doorkeepers(verifier, Access(work), Cursors(CURSOR_KEY), SecretBox.local(SECRETS_KEYS), "proof")
     app = make_app("test", work=work, keepers=keepers, checks=checks)
     app.include_router(router(counter))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

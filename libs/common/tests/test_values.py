@@ -1,4 +1,4 @@
-"""Small promises: troubles, ids, typed lines, sealed secrets, signed positions."""
+"""Small promises: troubles, ids, typed lines, signed positions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from libs.common.command import Command, Line, Text
 from libs.common.errors import Conflict, NotFound, Refused, Trouble, Unavailable
 from libs.common.ids import derived_id, new_id
 from libs.common.paging import CursorInvalid, Cursors
-from libs.common.secrets import SealBroken, SecretBox
 
 KEY = "cd" * 32
 LINE: TypeAdapter[str] = TypeAdapter(Line)
@@ -112,44 +111,6 @@ class TestCommand:
         with pytest.raises(ValidationError) as refused:
             Make.model_validate({"name": "x", "size": "secret"})
         assert "secret" not in str(refused.value)
-
-
-class TestSecretBox:
-    box = SecretBox(KEY)
-
-    @given(st.text(max_size=300))
-    def test_opens_what_it_sealed(self, secret: str) -> None:
-        practice = uuid4()
-        assert self.box.open(practice, "mail", self.box.seal(practice, "mail", secret)) == secret
-
-    def test_never_seals_the_same_twice(self) -> None:
-        practice = uuid4()
-        assert self.box.seal(practice, "mail", "x") != self.box.seal(practice, "mail", "x")
-
-    def test_opens_for_no_other_practice_purpose_or_key(self) -> None:
-        practice = uuid4()
-        sealed = self.box.seal(practice, "mail", "x")
-        for box, who, purpose in ((self.box, uuid4(), "mail"), (self.box, practice, "calendar"), (SecretBox("ef" * 32), practice, "mail")):
-            with pytest.raises(SealBroken):
-                box.open(who, purpose, sealed)
-
-    @given(st.integers(min_value=0, max_value=40), st.integers(min_value=1, max_value=255))
-    def test_opens_nothing_that_was_altered(self, position: int, change: int) -> None:
-        practice = uuid4()
-        sealed = bytearray(self.box.seal(practice, "mail", "a secret of some length"))
-        sealed[position] ^= change
-        with pytest.raises(SealBroken):
-            self.box.open(practice, "mail", bytes(sealed))
-
-    @pytest.mark.parametrize("sealed", [b"", b"\x01", b"\x01" + b"x" * 12, b"plain text"])
-    def test_opens_nothing_that_was_never_sealed(self, sealed: bytes) -> None:
-        with pytest.raises(SealBroken):
-            self.box.open(uuid4(), "mail", sealed)
-
-    @pytest.mark.parametrize("key", ["", "cd" * 16, "not hex"])
-    def test_takes_no_key_of_another_length(self, key: str) -> None:
-        with pytest.raises(ValueError, match=r".+"):
-            SecretBox(key)
 
 
 class TestCursors:

@@ -23,7 +23,7 @@ from libs.contracts.actions import Outcome
 from libs.contracts.envelope import Message
 from libs.contracts.notifications import ActionFinished, EmailAccepted, PerformAction
 from libs.contracts.patients import PatientDetails, PatientRegistered, PatientUpdated
-from libs.testing.fixtures import SECRETS_KEY, incoming
+from libs.testing.fixtures import SECRETS_KEYS, incoming
 from libs.testing.postgres import TestDatabase
 from services.notifications import consumers
 from services.notifications.commands.dispatcher import Dispatcher
@@ -37,7 +37,7 @@ from services.notifications.tests.test_rules import spki
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Superuser = psycopg.Connection[tuple[Any, ...]]
 LOOKUP_AFTER = 900.0
-BOX = SecretBox(SECRETS_KEY)
+BOX = SecretBox.local(SECRETS_KEYS)
 
 
 @dataclass

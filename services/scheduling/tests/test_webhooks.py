@@ -22,7 +22,7 @@ from libs.common.work import Work
 from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.envelope import Message
 from libs.contracts.scheduling import AppointmentBooked, AppointmentConfirmed, Attendee, WebhookDeliveryExhausted
-from libs.testing.fixtures import SECRETS_KEY, Join, incoming
+from libs.testing.fixtures import SECRETS_KEYS, Join, incoming
 from services.scheduling.adapters.webhooks import WebhookSender
 from services.scheduling.app import build
 from services.scheduling.commands.dispatch import PER_PRACTICE, Dispatcher
@@ -45,7 +45,7 @@ def service(settings_for: Callable[..., Any]) -> Service:
 @pytest.fixture
 async def dispatcher(work: Work) -> AsyncIterator[Dispatcher]:
     sender = WebhookSender(development=True, total_seconds=5)
-    yield Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+    yield Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
     await sender.close()
 
 
@@ -460,7 +460,7 @@ class TestDispatch:
         other_receiver, _ = await endpoint(answers(200), headers=await join(Role.PRACTICE_ADMIN, other))
         await tell(service, practice, *(booked() for _ in range(PER_PRACTICE + 4)))
         sender = Slow(slow_receiver.url)
-        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=64, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=64, first_pause_seconds=5, wake=lambda: None)
         await dispatcher.run()
         await tell(service, other)
         while other_receiver.url not in {url for url, _ in sender.sent}:
@@ -480,7 +480,7 @@ class TestDispatch:
         await tell(service, practice)
         await tell(service, practice, PracticeAccessChanged(changed_practice_id=practice, suspended=True, origins=[], version=1))
         sender = Slow("")
-        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
         await dispatcher.run()
         assert receiver.url not in {url for url, _ in sender.sent}
         await tell(service, practice, PracticeAccessChanged(changed_practice_id=practice, suspended=False, origins=[], version=2))
@@ -494,7 +494,7 @@ class TestDispatch:
         receiver, _ = await endpoint(answers(200))
         await tell(service, practice, *(booked() for _ in range(PER_PRACTICE)))
         sender = Slow("")
-        dispatcher = Dispatcher(work, sender, SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, sender, SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
         async with work.batch([], Principal.system("another process")) as tx:
             await tx.execute("SELECT 1 FROM webhook_due WHERE practice_id = $1 FOR UPDATE", practice)
             await dispatcher.run()
@@ -512,7 +512,7 @@ class TestDispatch:
 
         await endpoint(answers(200))
         await tell(service, practice)
-        dispatcher = Dispatcher(work, Broken(), SecretBox(SECRETS_KEY), slots=32, first_pause_seconds=5, wake=lambda: None)
+        dispatcher = Dispatcher(work, Broken(), SecretBox.local(SECRETS_KEYS), slots=32, first_pause_seconds=5, wake=lambda: None)
         await drain(dispatcher, work, practice)
         (at,) = await due(work, practice)
         assert 50 < (at - datetime.now(UTC)).total_seconds() <= 60
