@@ -18,8 +18,16 @@ ANY = "0.0.0.0"
 CONFIG = Path("/config")
 KAFKA_DATA = "/var/lib/kafka/data"
 HTTP_PORT = 8000
-FIXED_PORTS = {"postgres": 5432, "kafka": 9092, "kafka_controller": 9093, "connect": 8083, "gateway": 8080, "gateway_admin": 9901}
-SAME_CONTAINER = {"kafka_controller": "kafka", "gateway_admin": "gateway"}
+FIXED_PORTS = {
+    "postgres": 5432,
+    "kafka": 9092,
+    "kafka_controller": 9093,
+    "connect": 8083,
+    "gateway": 8080,
+    "gateway_tls": 8443,
+    "gateway_admin": 9901,
+}
+SAME_CONTAINER = {"kafka_controller": "kafka", "gateway_admin": "gateway", "gateway_tls": "gateway"}
 CLUSTER_ID = "VANTAGE_KAFKA_CLUSTER_ID"
 
 
@@ -67,6 +75,6 @@ def prepare(told: State, target: Path) -> list[Path]:
     return [
         write("kafka/server.properties", kafka, target / "server.properties"),
         write("debezium/connect.properties", connect, target / "connect.properties"),
-        write("gateway/envoy.yaml", gateway.values(told), target / "envoy.yaml"),
+        gateway.prepare(told, target / gateway.FOLDER, CONFIG / gateway.FOLDER),
         Path(shutil.copy(LOG4J, target / LOG4J.name)),
     ]

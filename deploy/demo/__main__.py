@@ -60,9 +60,10 @@ def show(state: states.State) -> None:
     print("\nTo look at:")
     print(f"  the e-mails           {state.http('sendgrid')}/")
     print(f"  Cal.com's bookings    {state.http('calcom')}/")
-    body = json.dumps({"sub": "me", "vantage_role": "practice_admin", "practice_id": practice.id})
-    print(f"  the API               {state.gateway}/v1/patients, with a token from")
-    print(f"                        curl -s {state.http('issuer')}/token -H 'content-type: application/json' -d '{body}'")
+    body = json.dumps({"email": practice.person.email, "password": practice.person.password})
+    print(f"  the API reference     {state.gateway}/docs")
+    print(f"  the API               {state.gateway}/v1/patients, as {practice.person.email}: `access_token` of")
+    print(f"                        curl -s '{state.gateway}/auth/v1/token?grant_type=password' -d '{body}'")
     print(f"  the export            {state.directory}/ledger-{practice.id}.tar")
 
 

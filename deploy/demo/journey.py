@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deploy.demo.client import Client, DemoFailed
+from deploy.demo.client import Client, DemoFailed, Person
 from deploy.native.state import ROOT, State
 from libs.common.clock import utc_now
 
@@ -30,6 +30,7 @@ class Practice:
     patient_email: str
     workflow_id: str
     calcom_secret: str
+    person: Person
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,15 @@ def set_up(client: Client, state: State, *, workflow: dict[str, Any] | None = No
     ``reports`` False: SendGrid is not told where to send its delivery reports.
     """
     mark = secrets.token_hex(3)
-    vantage = client.token("vantage_admin")
     name = f"Practice at the Lake {mark}"
-    admin = {"name": "Ada Kim", "email": f"ada.{mark}@practice.example"}
-    created = client.call("POST", "/v1/practices", vantage, {"name": name, "time_zone": "Europe/Berlin", "admin": admin}).json()
-    token = client.token("practice_admin", created["id"], subject=created["admin"]["id"])
-    client.call("POST", "/v1/users", token, {"name": "Ben Roth", "email": f"ben.{mark}@practice.example", "role": "regular_user"})
+    people = [
+        {"name": "Ada Kim", "email": f"ada.{mark}@practice.example", "role": "practice_admin"},
+        {"name": "Ben Roth", "email": f"ben.{mark}@practice.example", "role": "regular_user"},
+    ]
+    body = {"name": name, "time_zone": "Europe/Berlin", "users": people}
+    created = client.call("POST", "/v1/practices", client.vantage_admin().token, body).json()
+    person = client.accept(people[0]["email"])
+    token = person.token
     email = f"jonas.{mark}@berg.example"
     patient = {"given_name": "Jonas", "family_name": "Berg", "email": email, "phone": "+49 170 1234567"}
     patient_id = client.call("POST", "/v1/patients", token, patient).json()["id"]
@@ -99,7 +103,7 @@ def set_up(client: Client, state: State, *, workflow: dict[str, Any] | None = No
     )
     saved = client.call("POST", "/v1/workflows", token, workflow or intake_workflow()).json()
     client.call("POST", f"/v1/workflows/{saved['id']}/publish", token)
-    return Practice(created["id"], name, token, patient_id, email, saved["id"], secret)
+    return Practice(created["id"], name, token, patient_id, email, saved["id"], secret, person)
 
 
 def _configure_email(client: Client, state: State, token: str, practice_id: str, mark: str, *, reports: bool) -> None:

@@ -13,19 +13,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.native.auth import new_auth_secrets
 from libs.contracts.topics import SERVICES
 
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
-    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_admin", *SERVICES, "sendgrid", "calcom", "issuer",
+    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "auth",
 )  # fmt: skip
-HEX_KEYS = ("gateway_key", "tenancy_key", "cursor_key", "ledger_signing_key")
+HEX_KEYS = ("gateway_key", "gateway_proof", "tenancy_key", "cursor_key", "ledger_signing_key")
 KEY_LISTS = ("secrets_keys",)
 """Lists of keys by id, so that they can be rotated: ``id:key[,id:key…]``, the first is current."""
 
-KEYS = (*HEX_KEYS, *KEY_LISTS)
-ROLES = ("postgres", "debezium", "auditor", *(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "app")))
+AUTH_SECRETS = ("auth_jwt_keys", "auth_service_key", "hook_secrets")
+"""What Supabase Auth and we know together: its signing keys, the service role's token, the secret of its hooks."""
+
+KEYS = (*HEX_KEYS, *KEY_LISTS, *AUTH_SECRETS)
+ROLES = (
+    "postgres",
+    "debezium",
+    "auditor",
+    "supabase_auth_admin",
+    *(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "app")),
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ def _secrets(path: Path) -> dict[str, str]:
     """The secrets as they are kept; what an older version did not know is added."""
     kept: dict[str, str] = _kept(path, new_secrets, mode=0o600)
     complete = new_secrets() | kept
+    if not set(AUTH_SECRETS) <= kept.keys():  # they belong together
+        complete |= new_auth_secrets()
     if "secrets_key" in kept:  # from before keys had ids: it goes on as the first of the list
         complete["secrets_keys"] = f"first:{complete.pop('secrets_key')}"
     if complete != kept:
@@ -104,7 +116,7 @@ def new_secrets() -> dict[str, str]:
     """A password per role (safe in URLs) and the keys, 32 bytes in hex each."""
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
     keys = {name: secrets.token_hex(32) for name in HEX_KEYS}
-    return passwords | keys | {name: f"first:{secrets.token_hex(32)}" for name in KEY_LISTS}
+    return passwords | keys | new_auth_secrets() | {name: f"first:{secrets.token_hex(32)}" for name in KEY_LISTS}
 
 
 def _free_ports(count: int) -> list[int]:

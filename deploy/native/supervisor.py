@@ -65,7 +65,7 @@ def configuration(programs: Sequence[Program], directory: Path, logs: Path, root
     user = "user=root\n" if os.geteuid() == 0 else ""
     sections = [_HEAD.format(directory=directory, logs=logs, user=user)]
     for program in programs:
-        environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
+        environment = ",".join(f"{name}={_quoted(value)}" for name, value in program.environment.items())
         sections.append(
             _PROGRAM.format(
                 name=program.name, command=_escaped(shlex.join(program.command)), root=root, environment=environment,
@@ -77,6 +77,15 @@ def configuration(programs: Sequence[Program], directory: Path, logs: Path, root
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%%").replace('"', '\\"')
+
+
+def _quoted(text: str) -> str:
+    """A value of the environment. Supervisor knows no escapes within quotes, but either kind of them around a value."""
+    quote = "'" if '"' in text else '"'
+    if quote in text:
+        message = "a value with both kinds of quotes cannot be written for supervisord"
+        raise ValueError(message)
+    return quote + text.replace("%", "%%") + quote
 
 
 class Supervisor:

@@ -24,7 +24,9 @@ from deploy.native.supervisor import Program, Supervisor, configuration
 from libs.common.clock import monotonic
 from libs.contracts.topics import SERVICES
 
-SIMULATORS = ("sendgrid", "calcom", "issuer")
+SIMULATORS = ("sendgrid", "calcom", "auth")
+MODULES = {"auth": "supabase"}
+"""Simulators that are named otherwise than what they stand for."""
 BACKBONE = ("postgres", "kafka", "connect")
 
 
@@ -60,12 +62,13 @@ class System(Backbone):
             Program("kafka", self._broker.command(), 10, stop_seconds=40),
             Program("connect", self._connect.command(), 20, {"DBZ_PASSWORD": state.secrets["debezium"]}, stop_seconds=40),
             Program("watchdog", [python, "-m", "deploy.native", "--state", str(state.directory), "watch"], 60),
-            Program("gateway", gateway.command(state.config / "envoy.yaml"), 50),
+            Program("gateway", gateway.command(state.config / gateway.FOLDER / "boot.yaml"), 50, environment.of_gateway(state)),
         ]
         for name in SIMULATORS:
             folder = str(state.directory / name)
-            module = f"libs.testing.simulators.{name}"
-            found.append(Program(name, [python, "-m", module, "--port", str(state.ports[name]), "--state", folder], 30))
+            module = f"libs.testing.simulators.{MODULES.get(name, name)}"
+            told = environment.of_auth(state) if name == "auth" else {}
+            found.append(Program(name, [python, "-m", module, "--port", str(state.ports[name]), "--state", folder], 30, told))
         for service in SERVICES:
             values = environment.of_service(service, state, otlp_endpoint=self._otlp)
             found.append(Program(service, [python, "-m", f"services.{service}", "serve"], 40, values))
@@ -114,6 +117,7 @@ class System(Backbone):
         self._timed("connector", self.connector)
         self.supervisor.start(*SERVICES, "gateway", "watchdog")
         self._timed("services and gateway", self._services_ready)
+        self._tell_auth()
         self._say(f"ready after {monotonic() - started:.1f} s")
 
     def _postgres_answers(self) -> bool:
@@ -130,6 +134,11 @@ class System(Backbone):
         with httpx.Client(timeout=3.0, trust_env=False) as client:
             for name, url in waiting.items():
                 self._until(lambda url=url: _answers(client, url), name, 60)  # type: ignore[misc]
+
+    def _tell_auth(self) -> None:
+        """Have the simulator report changes of people, as the trigger of deploy/supabase does where the provider is hosted."""
+        hook = {"url": f"{self.state.gateway}/hooks/supabase/user-change", "secret": self.state.secrets["hook_secrets"].removeprefix("v1,")}
+        httpx.post(f"{self.state.http('auth')}/_control/user_webhook", json=hook, timeout=5.0).raise_for_status()
 
     def _timed(self, what: str, step: Callable[[], object]) -> None:
         started = monotonic()

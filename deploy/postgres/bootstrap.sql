@@ -28,6 +28,12 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'debezium') THEN
     CREATE ROLE debezium LOGIN REPLICATION NOSUPERUSER NOBYPASSRLS;
   END IF;
+  -- Supabase Auth keeps its own schema, in containers: its image makes the tables there.
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'supabase_auth_admin') THEN
+    CREATE ROLE supabase_auth_admin LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+  END IF;
+  CREATE SCHEMA IF NOT EXISTS auth AUTHORIZATION supabase_auth_admin;
+  ALTER ROLE supabase_auth_admin SET search_path = auth;
   -- Compares outboxes with the ledger: may read which messages exist, never what they say.
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'auditor') THEN
     CREATE ROLE auditor LOGIN NOSUPERUSER NOBYPASSRLS;

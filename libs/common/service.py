@@ -23,7 +23,6 @@ from libs.common.db import TenancySigner, make_engine
 from libs.common.duties import Duty, Run
 from libs.common.http.app import Doorkeepers, make_app
 from libs.common.http.debug import debug_routes
-from libs.common.http.gateway import gateway_proof
 from libs.common.logging import get_logger
 from libs.common.messaging.batches import Batches, is_outage
 from libs.common.messaging.consumer import Consumer
@@ -73,7 +72,7 @@ class Service:
             access=self.access,
             cursors=Cursors(self.settings.cursor_key.get_secret_value()),
             box=self.box,
-            gateway_proof=gateway_proof(key),
+            gateway_proof=self.settings.gateway_proof.get_secret_value(),
         )
 
     def api(self, router: APIRouter) -> None:

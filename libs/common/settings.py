@@ -25,7 +25,8 @@ class ServiceSettings(BaseSettings):
         description="Keys that per-practice secrets are sealed under: id:key[,id:key...], 32 bytes in hex each; the first seals, all open."
     )
     cursor_key: SecretStr = Field(description="Key that signs the cursors of lists: 32 bytes in hex.")
-    gateway_key: SecretStr = Field(description="Key the gateway's proof and the tokens behind it derive from: 32 bytes in hex.")
+    gateway_key: SecretStr = Field(description="Key of the house's own tokens, which stand for API keys: 32 bytes in hex.")
+    gateway_proof: SecretStr = Field(description="What the gateway sends along with every request it passes on: 32 bytes in hex.")
     issuer: str = Field(description="`iss` of the access tokens accepted.")
     audience: str = Field(default="authenticated", description="`aud` of the access tokens accepted.")
     jwks_url: str | None = Field(default=None, description="Where the issuer publishes its keys (ES256, RS256).")
@@ -42,7 +43,7 @@ class ServiceSettings(BaseSettings):
         LocalKeys.parse(value.get_secret_value())
         return value
 
-    @field_validator("cursor_key", "gateway_key")
+    @field_validator("cursor_key", "gateway_key", "gateway_proof")
     @classmethod
     def _is_a_key(cls, value: SecretStr) -> SecretStr:
         key_from_hex(value.get_secret_value())

@@ -36,6 +36,7 @@ AUDIENCE = "authenticated"
 SECRETS_KEYS = "test:5e81f2c6a09b37d4410cfd6e92b8037a1f65cc28d7490eb3864ad15907fe3b62"
 CURSOR_KEY = "c30d9a5b7716ef42880fb1643c5da92e07e4d8516bfa3390c17d24a86f5e0b99"
 GATEWAY_KEY = "91b7d3c50a4e6f28e0c17d5b3a9642f8570ce1d4b86a39f20d7e5c8164b3fa90"
+GATEWAY_PROOF = "0b6e93f1d8275ac4e7190f3b5d82c6a4719e0c5f38bd2467a1f30e9c8d5b7264"
 HOOK_SECRET = "v1,whsec_" + base64.b64encode(bytes(range(32))).decode()
 EXTRA: dict[str, dict[str, str]] = {
     "audit": {"ledger_signing_key": "11" * 32},
@@ -157,7 +158,7 @@ def settings_for(database: TestDatabase) -> Callable[..., Any]:
         service_name = settings.__module__.split(".")[1]
         values: dict[str, Any] = {
             "http_port": 1, "database_url": database.app(service_name), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
-            "secrets_keys": SECRETS_KEYS, "cursor_key": CURSOR_KEY, "gateway_key": GATEWAY_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
+            "secrets_keys": SECRETS_KEYS, "cursor_key": CURSOR_KEY, "gateway_key": GATEWAY_KEY, "gateway_proof": GATEWAY_PROOF, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
             **EXTRA.get(service_name, {}), **extra,
         }  # fmt: skip
         return settings(**values)

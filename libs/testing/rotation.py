@@ -20,7 +20,7 @@ from libs.common.migrations import migrate
 from libs.common.secrets.envelope import HEAD_BYTES, key_id_of
 from libs.common.secrets.rotation import SealedColumn
 from libs.common.service import Service
-from libs.testing.fixtures import CURSOR_KEY, GATEWAY_KEY, ISSUER
+from libs.testing.fixtures import CURSOR_KEY, GATEWAY_KEY, GATEWAY_PROOF, ISSUER
 from libs.testing.postgres import TENANCY_KEY, TestDatabase
 
 OLD = "2025:" + sha256(b"old").hexdigest()
@@ -49,7 +49,7 @@ class Operator:
         """Exit code and what was printed."""
         values = {
             "HTTP_PORT": "1", "DATABASE_URL": self.database.app(self.service), "KAFKA": "127.0.0.1:1", "TENANCY_KEY": TENANCY_KEY,
-            "SECRETS_KEYS": keys, "CURSOR_KEY": CURSOR_KEY, "GATEWAY_KEY": GATEWAY_KEY, "ISSUER": ISSUER, "JWKS_URL": "http://127.0.0.1:1/", "LOG_LEVEL": "critical",
+            "SECRETS_KEYS": keys, "CURSOR_KEY": CURSOR_KEY, "GATEWAY_KEY": GATEWAY_KEY, "GATEWAY_PROOF": GATEWAY_PROOF, "ISSUER": ISSUER, "JWKS_URL": "http://127.0.0.1:1/", "LOG_LEVEL": "critical",
             "SENDGRID_URL": "http://127.0.0.1:1",
         }  # fmt: skip
         for name, value in values.items():
@@ -72,7 +72,7 @@ class Operator:
         """Where the service says that it keeps sealed values."""
         told = {
             "http_port": 1, "database_url": self.database.app(self.service), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
-            "secrets_keys": NEW, "cursor_key": CURSOR_KEY, "gateway_key": GATEWAY_KEY, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
+            "secrets_keys": NEW, "cursor_key": CURSOR_KEY, "gateway_key": GATEWAY_KEY, "gateway_proof": GATEWAY_PROOF, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
         }  # fmt: skip
         return self.build(self.settings(**told)).sealed
 

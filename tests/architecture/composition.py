@@ -32,6 +32,10 @@ SCHEMA: dict[str, Any] = json.loads((Path(__file__).parent / "compose-spec.json"
 """The Compose Specification's own schema, as compose-go 2.16.2 ships it (Apache License 2.0)."""
 
 
+CONTAINERS_ONLY = {"mail"}
+"""Where the real Supabase Auth sends its e-mails; the simulator keeps its own."""
+
+
 def services(document: Document) -> dict[str, Document]:
     found: dict[str, Document] = document["services"]
     return found
@@ -91,7 +95,7 @@ def _health(name: str, service: Document, __: Document) -> Iterator[str]:
 
 def _secrets(_: str, service: Document, __: Document) -> Iterator[str]:
     for key, value in service.get("environment", {}).items():
-        secret = "PASSWORD" in key or key.removeprefix("VANTAGE_").lower() in KEYS or key == containers.CLUSTER_ID
+        secret = key.endswith("PASSWORD") or key.removeprefix("VANTAGE_").lower() in KEYS or key == containers.CLUSTER_ID
         if secret and not re.fullmatch(r"\$\{VANTAGE_[A-Z_]+:\?\}", str(value)):
             yield f"{key} does not come from the environment"
         if "://" in str(value) and re.search(r"://[^/@:]+:(?!\$\{VANTAGE_[A-Z_]+:\?\}@)[^/@]*@", str(value)):
@@ -113,7 +117,7 @@ def agreement(document: Document, programs: list[Program]) -> list[str]:
 def _components(document: Document, programs: list[Program]) -> Iterator[str]:
     native, composed = {program.name: program for program in programs}, services(document).keys() - STEPS.keys()
     yield from (f"{name} runs natively only" for name in sorted(native.keys() - composed))
-    yield from (f"{name} runs in containers only" for name in sorted(composed - native.keys()))
+    yield from (f"{name} runs in containers only" for name in sorted(composed - native.keys() - CONTAINERS_ONLY))
     for name in sorted(native.keys() & composed):
         container = services(document)[name]
         if container.get("stop_grace_period") != f"{native[name].stop_seconds}s":
@@ -174,10 +178,10 @@ def doors(document: Document, envoy: Document) -> list[str]:
     """Whether the gateway listens where it is published, and asks every service where it listens."""
     found: list[str] = []
     static = envoy["static_resources"]
-    listening = static["listeners"][0]["address"]["socket_address"]
+    listening = {str(listener["address"]["socket_address"]["port_value"]) for listener in static["listeners"]}
     published = {str(port).rsplit(":", 1)[1] for port in services(document)["gateway"]["ports"]}
-    if published != {str(listening["port_value"])}:
-        found.append(f"the gateway listens on {listening['port_value']}, published is {', '.join(sorted(published))}")
+    if published != listening:
+        found.append(f"the gateway listens on {', '.join(sorted(listening))}, published is {', '.join(sorted(published))}")
     for cluster in static["clusters"]:
         address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
         container = services(document).get(address["address"])
@@ -189,17 +193,20 @@ def doors(document: Document, envoy: Document) -> list[str]:
 
 
 def _listens(container: Document) -> str:
-    command = container["command"]
-    return str(command[command.index("--port") + 1]) if "--port" in command else str(container["environment"]["VANTAGE_HTTP_PORT"])
+    command, told = container.get("command", []), container.get("environment", {})
+    return (
+        str(command[command.index("--port") + 1]) if "--port" in command else str(told.get("VANTAGE_HTTP_PORT") or told["GOTRUE_API_PORT"])
+    )
 
 
 def routes(envoy: Document) -> list[tuple[str, str, bool]]:
-    """(path, cluster, whether what lies below is meant too), in the gateway's order."""
+    """(path, cluster, whether what lies below is meant too), in the gateway's order. What it answers itself is left out."""
     manager = envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     found = []
     for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
         match = route["match"]
-        found.append((match.get("path") or match["path_separated_prefix"], route["route"]["cluster"], "path" not in match))
+        if "route" in route and "prefix" not in match:
+            found.append((match.get("path") or match["path_separated_prefix"], route["route"]["cluster"], "path" not in match))
     return found
 
 

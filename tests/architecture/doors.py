@@ -17,7 +17,7 @@ from libs.common.service import Service
 from libs.common.tokens import house_token
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.topics import SERVICES
-from libs.testing.fixtures import AUDIENCE, CURSOR_KEY, EXTRA, GATEWAY_KEY, ISSUER, SECRETS_KEYS, Headers, Token
+from libs.testing.fixtures import AUDIENCE, CURSOR_KEY, EXTRA, GATEWAY_KEY, GATEWAY_PROOF, ISSUER, SECRETS_KEYS, Headers, Token
 from libs.testing.postgres import TENANCY_KEY
 from tools.generate.examples import EXAMPLES
 
@@ -81,7 +81,7 @@ def build(service: str, database_url: str = "postgresql://nobody@127.0.0.1:1/non
     values = {
         "http_port": 1, "database_url": database_url, "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY, "secrets_keys": SECRETS_KEYS,
         "cursor_key": CURSOR_KEY,
-        "gateway_key": GATEWAY_KEY, "issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "http://127.0.0.1:1/", **EXTRA.get(service, {}),
+        "gateway_key": GATEWAY_KEY, "gateway_proof": GATEWAY_PROOF, "issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "http://127.0.0.1:1/", **EXTRA.get(service, {}),
     }  # fmt: skip
     return cast("Service", importlib.import_module(f"services.{service}.app").build(settings(**values)))
 

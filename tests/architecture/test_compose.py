@@ -60,8 +60,15 @@ def prepared(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def envoy(prepared: Path) -> Document:
-    found: Document = yaml.safe_load((prepared / "envoy.yaml").read_text())
-    return found
+    return gateway.whole(prepared / "gateway" / "boot.yaml")
+
+
+def here(prepared: Path) -> Path:
+    """What the gateway would start from, its files looked for where they are now."""
+    folder = prepared / "gateway"
+    for path in folder.glob("*.yaml"):
+        path.write_text(path.read_text().replace("/config/gateway", str(folder)))
+    return folder / "boot.yaml"
 
 
 def faulty(document: Document, fault: Fault) -> Document:
@@ -252,12 +259,12 @@ class TestTheApplyStep:
 
 class TestTheGateway:
     def test_envoy_accepts_what_prepare_writes(self, prepared: Path) -> None:
-        assert gateway.validate(prepared / "envoy.yaml").returncode == 0
+        assert gateway.validate(here(prepared)).returncode == 0
 
     def test_envoy_refuses_a_route_to_no_cluster(self, prepared: Path) -> None:
-        broken = prepared / "broken.yaml"
-        broken.write_text((prepared / "envoy.yaml").read_text().replace("cluster: audit, timeout", "cluster: nobody, timeout"))
-        answer = gateway.validate(broken)
+        listeners = prepared / "gateway" / "listeners.yaml"
+        listeners.write_text(listeners.read_text().replace("cluster: audit, timeout", "cluster: nobody, timeout"))
+        answer = gateway.validate(here(prepared))
         assert answer.returncode != 0
         assert "nobody" in answer.stderr
 
@@ -268,8 +275,8 @@ class TestTheGateway:
         ("fault", "found"),
         [
             (say("audit", "VANTAGE_HTTP_PORT", "8001"), "cluster audit asks port 8000, 8001 is listened on"),
-            (swap("issuer", "8000", "8002"), "cluster issuer asks port 8000, 8002 is listened on"),
-            (put("gateway", "ports", ["127.0.0.1:80:80"]), "the gateway listens on 8080, published is 80"),
+            (say("auth", "GOTRUE_API_PORT", "8002"), "cluster auth asks port 8000, 8002 is listened on"),
+            (put("gateway", "ports", ["127.0.0.1:80:80"]), "the gateway listens on 8080, 8443, published is 80"),
             (lambda document: document["services"].pop("audit"), "cluster audit asks audit, which is no such container"),
         ],
     )
@@ -277,7 +284,7 @@ class TestTheGateway:
         assert found in composition.doors(faulty(document, fault), envoy)
 
     def test_leads_the_same_paths_to_the_same_services_as_natively(self, envoy: Document, native: System) -> None:
-        mine = yaml.safe_load(gateway.prepare(native.state).read_text())
+        mine = gateway.whole(gateway.prepare(native.state))
         assert composition.routes(mine) == composition.routes(envoy) != []
 
     def test_leads_every_public_path_to_its_service(self, envoy: Document) -> None:

@@ -21,7 +21,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 _KEY = hashlib.sha256(b"no key").hexdigest()
 _ANYTHING = {
     "http_port": 1, "database_url": "postgresql://nobody@127.0.0.1:1/none", "kafka": "127.0.0.1:1", "tenancy_key": _KEY,
-    "secrets_keys": f"none:{_KEY}", "cursor_key": _KEY, "gateway_key": _KEY, "issuer": "https://issuer.vantage.example", "jwks_url": "http://127.0.0.1:1/",
+    "secrets_keys": f"none:{_KEY}", "cursor_key": _KEY, "gateway_key": _KEY, "gateway_proof": _KEY, "issuer": "https://issuer.vantage.example", "jwks_url": "http://127.0.0.1:1/",
 }  # fmt: skip
 _MORE = {
     "audit": {"ledger_signing_key": _KEY},

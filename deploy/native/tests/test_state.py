@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from supervisor.datatypes import dict_of_key_value_pairs
 
 from deploy.native import artifacts, postgres
 from deploy.native.artifacts import Missing
@@ -76,7 +78,11 @@ class TestWhatIsMissing:
 
 class TestSupervisorConfiguration:
     def test_escapes_what_supervisor_would_expand(self, tmp_path: Path) -> None:
-        program = Program("one", ["sh", "-c", 'echo "50%"'], 10, {"SECRET": 'a%b"c'})
+        program = Program("one", ["sh", "-c", 'echo "50%"'], 10, {"SECRET": "a%b'c", "KEYS": '[{"kty":"EC"}]'})
         text = configuration([program], tmp_path, tmp_path, tmp_path)
         assert "50%%" in text
-        assert 'SECRET="a%%b\\"c"' in text
+        environment = next(line for line in text.splitlines() if line.startswith("environment="))
+        found = dict_of_key_value_pairs(environment.removeprefix("environment=").replace("%%", "%"))
+        assert found == {"SECRET": "a%b'c", "KEYS": '[{"kty":"EC"}]'}
+        with pytest.raises(ValueError, match="both kinds"):
+            configuration([replace(program, environment={"X": "'\""})], tmp_path, tmp_path, tmp_path)

@@ -38,7 +38,7 @@ from libs.common.work import Work
 from libs.contracts.actions import ActionRequest
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.registry import MESSAGES
-from libs.testing.fixtures import CURSOR_KEY, GATEWAY_KEY, ISSUER, SECRETS_KEYS
+from libs.testing.fixtures import CURSOR_KEY, GATEWAY_KEY, GATEWAY_PROOF, ISSUER, SECRETS_KEYS
 from libs.testing.postgres import TENANCY_KEY, TestDatabase
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -241,7 +241,7 @@ class Settings(ServiceSettings):
 def environment(database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     values = {
         "HTTP_PORT": str(free_port()), "DATABASE_URL": database.app(SERVICE), "KAFKA": "127.0.0.1:1", "TENANCY_KEY": TENANCY_KEY,
-        "SECRETS_KEYS": SECRETS_KEYS, "CURSOR_KEY": CURSOR_KEY, "GATEWAY_KEY": GATEWAY_KEY, "ISSUER": ISSUER, "JWKS_URL": "http://127.0.0.1:1/",
+        "SECRETS_KEYS": SECRETS_KEYS, "CURSOR_KEY": CURSOR_KEY, "GATEWAY_KEY": GATEWAY_KEY, "GATEWAY_PROOF": GATEWAY_PROOF, "ISSUER": ISSUER, "JWKS_URL": "http://127.0.0.1:1/",
         "LOG_LEVEL": "critical",
     }  # fmt: skip
     for name, value in values.items():

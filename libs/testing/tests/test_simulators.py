@@ -19,10 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from libs.common.tokens import Issuer, KeySet, TokenVerifier
 from libs.testing import probe
 from libs.testing.simulators.calcom import API_VERSION, CalcomSimulator
-from libs.testing.simulators.issuer import ISSUER, IssuerSimulator
 from libs.testing.simulators.sendgrid import SendGridSimulator
 
 KEY = {"Authorization": "Bearer SG.key"}
@@ -258,36 +256,6 @@ class TestCalcom:
         booking = await self.book(client)
         restarted = httpx.AsyncClient(transport=httpx.ASGITransport(CalcomSimulator(tmp_path).app()), base_url="http://cal.test")
         assert (await restarted.get("/v2/bookings", headers=CAL)).json()["data"] == [booking]
-
-
-class TestIssuer:
-    @pytest.fixture
-    async def client(self, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(IssuerSimulator(tmp_path).app()), base_url="http://issuer.test"
-        ) as client:
-            yield client
-
-    async def test_gives_tokens_our_doors_believe(self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-        practice = uuid4()
-        body = {"sub": "somebody", "vantage_role": "practice_admin", "practice_id": str(practice)}
-        token = (await client.post("/token", json=body)).json()["access_token"]
-        keys = (await client.get("/.well-known/jwks.json")).json()
-        published = httpx.MockTransport(lambda _: httpx.Response(200, json=keys))
-        real = httpx.AsyncClient
-        monkeypatch.setattr(httpx, "AsyncClient", lambda **options: real(transport=published, **options))
-        verifier = TokenVerifier(Issuer(ISSUER, "authenticated", "ES256", KeySet("http://issuer.test/jwks", "ES256")))
-        claims = await verifier.claims(f"Bearer {token}")
-        assert (claims["sub"], claims["practice_id"]) == ("somebody", str(practice))
-
-    async def test_keeps_its_key(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
-        before = (await client.get("/.well-known/jwks.json")).json()
-        again = httpx.AsyncClient(transport=httpx.ASGITransport(IssuerSimulator(tmp_path).app()), base_url="http://issuer.test")
-        assert (await again.get("/.well-known/jwks.json")).json() == before
-
-    @pytest.mark.parametrize("body", [{}, {"sub": "x"}, [], "x"])
-    async def test_says_what_it_needs(self, body: Any, client: httpx.AsyncClient) -> None:
-        assert (await client.post("/token", json=body)).status_code == 400
 
 
 class TestProbe:

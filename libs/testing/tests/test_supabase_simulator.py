@@ -13,7 +13,7 @@ import jwt
 import pytest
 from supabase_auth.errors import AuthApiError, AuthWeakPasswordError
 
-from libs.common.auth import KeySet, TokenVerifier
+from libs.common.tokens import Issuer, KeySet, TokenVerifier
 from libs.testing.tests.auth_house import ADA, BASE, ENVIRONMENT, ISSUER, PASSWORD, SITE, Hands, House, claims_in, code
 
 
@@ -418,8 +418,8 @@ class TestKeys:
         published = httpx.MockTransport(lambda _: httpx.Response(200, json=answer.json()))
         real = httpx.AsyncClient
         monkeypatch.setattr(httpx, "AsyncClient", lambda **options: real(transport=published, **options))
-        verifier = TokenVerifier(KeySet(f"{BASE}/jwks", "ES256"), issuer=ISSUER, audience="authenticated", algorithm="ES256")
-        assert (await verifier.principal(f"Bearer {token}")).practice_id == practice
+        verifier = TokenVerifier(Issuer(ISSUER, "authenticated", "ES256", KeySet(f"{BASE}/jwks", "ES256")))
+        assert (await verifier.claims(f"Bearer {token}"))["practice_id"] == str(practice)
 
     async def some_token(self, house: House) -> str:
         await house.ada()

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.http.gateway import gateway_proof
 from libs.contracts.practices import ApiKeyCreated, ApiKeyRevoked
-from libs.testing.fixtures import GATEWAY_KEY, Headers, Outbox
+from libs.testing.fixtures import GATEWAY_PROOF, Headers, Outbox
 from services.practices.commands import authorize
 from services.practices.rules.keys import address_allowed, make_key, read_key
 
-GATEWAY = {"X-Vantage-Gateway": gateway_proof(bytes.fromhex(GATEWAY_KEY)), "X-Vantage-Client": "192.0.2.7"}
+GATEWAY = {"X-Vantage-Gateway": GATEWAY_PROOF, "X-Vantage-Client": "192.0.2.7"}
 
 
 @pytest.fixture(autouse=True)
