@@ -90,11 +90,18 @@ class Client:
         return answer.json()
 
     def ask(
-        self, method: str, path: str, token: str, body: object = None, *, params: dict[str, Any] | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        token: str,
+        body: object = None,
+        *,
+        params: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """Through the gateway; whatever the answer is. A token that begins like an API key is sent as one."""
         proof = {"X-Api-Key": token} if token.startswith("vk_") else {"Authorization": f"Bearer {token}"}
-        return self._http.request(method, self._state.gateway + path, headers={**proof, **headers}, json=body, params=params)
+        return self._http.request(method, self._state.gateway + path, headers={**proof, **(headers or {})}, json=body, params=params)
 
     def call(self, method: str, path: str, token: str, body: object = None, *, params: dict[str, Any] | None = None) -> httpx.Response:
         """Through the gateway. Raises ``DemoFailed`` for anything but success."""

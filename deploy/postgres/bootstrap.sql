@@ -24,6 +24,11 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', service, service || '_app');
     EXECUTE format('ALTER ROLE %I SET search_path = %I, extensions', service || '_owner', service);
     EXECUTE format('ALTER ROLE %I SET search_path = %I, extensions', service || '_app', service);
+    -- With the role, not with the connection: a pooler in transaction mode refuses settings at a connection's start.
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', service || '_app', '30s');
+    EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', service || '_app', '10s');
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', service || '_app', '60s');
+    EXECUTE format('ALTER ROLE %I SET jit = off', service || '_app');
   END LOOP;
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'debezium') THEN
     CREATE ROLE debezium LOGIN REPLICATION NOSUPERUSER NOBYPASSRLS;

@@ -44,10 +44,16 @@ class TenancySigner:
         return f"{body}|{hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()}"
 
 
-def make_engine(database_url: str, *, application: str, pool: int = 8) -> AsyncEngine:
+_POOLED = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}
+"""Behind a pooler in transaction mode the next statement may meet another server connection: nothing is prepared by name."""
+
+
+def make_engine(database_url: str, *, application: str, pool: int = 8, pooled: bool = False) -> AsyncEngine:
     """An engine for one process. Nothing connects before first use.
 
-    ``database_url`` starts with ``postgresql://``. A statement may take 30 s and a lock 10 s at most.
+    ``database_url`` starts with ``postgresql://``. ``pooled``: it leads to a pooler in transaction mode (PgBouncer,
+    Supabase's port 6543). Time limits and the like are settings of the role (deploy/postgres/bootstrap.sql): a pooler
+    refuses them at the start of a connection.
     """
     url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
     return create_async_engine(
@@ -60,12 +66,7 @@ def make_engine(database_url: str, *, application: str, pool: int = 8) -> AsyncE
         json_deserializer=orjson.loads,
         connect_args={
             "timeout": 5,
-            "server_settings": {
-                "application_name": application,
-                "statement_timeout": "30000",
-                "lock_timeout": "10000",
-                "idle_in_transaction_session_timeout": "60000",
-                "jit": "off",
-            },
+            "server_settings": {"application_name": application},
+            **(_POOLED if pooled else {}),
         },
     )

@@ -19,6 +19,7 @@ class ServiceSettings(BaseSettings):
     http_port: int = Field(description="Port the HTTP door listens on.")
     database_url: SecretStr = Field(description="postgresql:// URL of the service's application role.")
     database_pool: int = Field(default=8, ge=1, le=100, description="Open database connections at most.")
+    database_pooled: bool = Field(default=False, description="The URL leads to a pooler in transaction mode (PgBouncer, Supabase's 6543).")
     kafka: str = Field(description="host:port of the Kafka broker.")
     tenancy_key: SecretStr = Field(description="Key that signs tenant contexts: 32 bytes in hex.")
     secrets_keys: SecretStr = Field(

@@ -6,6 +6,7 @@ Tests are independent because each has a practice of its own, not because anythi
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +31,9 @@ from libs.contracts.access import MemberAccessChanged, PracticeAccessChanged
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
 from libs.contracts.permissions import GRANTS, Permission
 from libs.testing.postgres import TENANCY_KEY, TestDatabase
+
+POOLED = "VANTAGE_TEST_POOLED" in os.environ
+"""Whether services meet their database through a pooler (tests/integration/test_pooler.py asks for it)."""
 
 ISSUER = "https://issuer.vantage.example"
 AUDIENCE = "authenticated"
@@ -72,7 +76,7 @@ async def _works(database: TestDatabase) -> AsyncIterator[Callable[[str], Work]]
 
     def work_of(service: str) -> Work:
         if service not in made:
-            engine = make_engine(database.app(service), application=f"test {service}")
+            engine = make_engine(database.app(service), application=f"test {service}", pooled=POOLED)
             made[service] = Work(service, engine, TenancySigner(TENANCY_KEY))
         return made[service]
 
@@ -158,7 +162,7 @@ def settings_for(database: TestDatabase) -> Callable[..., Any]:
         service_name = settings.__module__.split(".")[1]
         values: dict[str, Any] = {
             "http_port": 1, "database_url": database.app(service_name), "kafka": "127.0.0.1:1", "tenancy_key": TENANCY_KEY,
-            "secrets_keys": SECRETS_KEYS, "cursor_key": CURSOR_KEY, "gateway_key": GATEWAY_KEY, "gateway_proof": GATEWAY_PROOF, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
+            "database_pooled": POOLED, "secrets_keys": SECRETS_KEYS, "cursor_key": CURSOR_KEY, "gateway_key": GATEWAY_KEY, "gateway_proof": GATEWAY_PROOF, "issuer": ISSUER, "jwks_url": "http://127.0.0.1:1/",
             **EXTRA.get(service_name, {}), **extra,
         }  # fmt: skip
         return settings(**values)

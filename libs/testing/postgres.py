@@ -146,9 +146,16 @@ def postgres_server() -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture(scope="session")
-def database(postgres_server: tuple[str, int]) -> TestDatabase:
-    """A database of this worker's own, with every migration applied."""
-    return _copy_of_template(*postgres_server)
+def database(postgres_server: tuple[str, int]) -> Iterator[TestDatabase]:
+    """A database of this worker's own, with every migration applied; through a pooler where that is asked for."""
+    own = _copy_of_template(*postgres_server)
+    if "VANTAGE_TEST_POOLED" not in os.environ:
+        yield own
+        return
+    from libs.testing.pooler import pooled  # noqa: PLC0415 - it knows this module
+
+    with pooled(own, ["postgres", *(f"{service}_app" for service in SERVICES)]) as through:
+        yield through
 
 
 @pytest.fixture
