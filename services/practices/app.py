@@ -20,6 +20,9 @@ def build(settings: Settings) -> Service:
     service.api(api.gateway_routes(KeyChecker(service.work, bytes.fromhex(settings.gateway_key.get_secret_value()))))
     service.api(api.hook_routes(read_secrets(settings.hook_secrets.get_secret_value())))
     service.every(seconds=1.0, run=partial(timers.send_invitations, service.work, provider(settings)), name="invitations")
+    service.every(
+        seconds=timers.RECONCILE_SECONDS, run=partial(timers.reconcile_people, service.work, provider(settings)), name="reconcile"
+    )
     return service
 
 
