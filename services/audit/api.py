@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Response
@@ -19,6 +19,9 @@ from services.audit.commands.proofs import (
     show_entry,
 )
 from services.audit.queries import entries
+
+TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+ARCHIVE: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 def entry_routes() -> Routes:
@@ -52,13 +55,13 @@ def entry_routes() -> Routes:
 def proof_routes(vkey: str) -> Routes:
     router = Routes(prefix="/v1/ledger", tags=["ledger"])
 
-    @router.get("/checkpoint", response_class=Response, **needs(Permission.LEDGER_READ))
+    @router.get("/checkpoint", response_class=Response, responses=TEXT, **needs(Permission.LEDGER_READ))
     async def checkpoint(door: DoorDep) -> Response:
         """The newest signed checkpoint (C2SP tlog-checkpoint)."""
         async with door.work() as tx:
             return Response(await current_checkpoint(tx), media_type="text/plain; charset=utf-8")
 
-    @router.get("/proof/inclusion", response_class=Response, **needs(Permission.LEDGER_READ))
+    @router.get("/proof/inclusion", response_class=Response, responses=TEXT, **needs(Permission.LEDGER_READ))
     async def inclusion(event_id: UUID, door: DoorDep) -> Response:
         """A receipt: proof that the event's entry is in the signed log (C2SP tlog-proof)."""
         async with door.work() as tx:
@@ -72,14 +75,14 @@ def proof_routes(vkey: str) -> Routes:
         async with door.work() as tx:
             return await door.answer(tx, await prove_consistency(old, new, tx))
 
-    @router.get("/export", response_class=Response, **needs(Permission.LEDGER_READ))
+    @router.get("/export", response_class=Response, responses=ARCHIVE, **needs(Permission.LEDGER_READ))
     async def bundle(door: DoorDep) -> Response:
         """The whole signed log as a tar archive that verifies offline."""
         async with door.work() as tx:
             headers = {"Content-Disposition": 'attachment; filename="ledger.tar"'}
             return Response(await export(vkey, tx), media_type="application/x-tar", headers=headers)
 
-    @router.get("/vkey", response_class=Response, **needs(Permission.LEDGER_READ))
+    @router.get("/vkey", response_class=Response, responses=TEXT, **needs(Permission.LEDGER_READ))
     async def key(_door: DoorDep) -> Response:
         """The key that signs checkpoints (C2SP vkey). Keep it where we cannot change it."""
         return Response(vkey + "\n", media_type="text/plain; charset=utf-8")

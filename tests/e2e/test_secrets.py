@@ -43,8 +43,8 @@ def planted(stack: Stack) -> dict[str, str]:
     assert client.ask("GET", "/v1/patients", made["key"]).status_code == 200
     # In the query string: the careless way, which must not be remembered either.
     client.ask("GET", "/v1/patients", admin, params={"api_key": made["key"], "access_token": admin})
-    endpoint = {"url": f"{stack.state.http('calcom')}/hook", "event_types": ["vantage.scheduling.appointment-booked.v1"]}
-    signing = client.ask("PUT", "/v1/webhook-endpoint", admin, endpoint).json().get("secret", "")
+    endpoint = {"url": f"{stack.state.http('calcom')}/hook", "event_types": ["appointment.booked"]}
+    signing = client.call("PUT", "/v1/webhook-endpoint", admin, endpoint).json()["secret"]
     ready = Practice(**{**practice.__dict__, "calcom_secret": calcom})
     book(client, stack.state, ready)
     client.until("the e-mail", lambda: mails_to(stack, [practice.patient_email]).total() == 1)

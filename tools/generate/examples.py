@@ -61,7 +61,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "PUT /v1/calcom-settings": {"webhook_secret": "at least sixteen characters of your own"},
     "PUT /v1/webhook-endpoint": {
         "url": "https://hooks.integrator.example/vantage",
-        "event_types": ["vantage.scheduling.appointment-booked.v1"],
+        "event_types": ["appointment.booked"],
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},

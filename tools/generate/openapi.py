@@ -30,6 +30,7 @@ _MORE = {
         "hook_secrets": "v1,whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     },
 }  # fmt: skip
+_REPLACED = {"HTTPValidationError", "ValidationError"}
 PROBLEM = {
     "type": "object",
     "description": "RFC 9457. `code` is stable; `errors` points at fields by JSON pointer; nothing of the input is repeated.",
@@ -83,7 +84,7 @@ def merged() -> dict[str, Any]:
     schemas: dict[str, Any] = {"Problem": PROBLEM}
     for service, document in documents.items():
         own = _renamed(document, service, clashing)
-        schemas |= {name: schema for name, schema in own["components"]["schemas"].items() if not name.startswith(("HTTPVal", "Validation"))}
+        schemas |= {name: schema for name, schema in own["components"]["schemas"].items() if name not in _REPLACED}
         for path, operations in own["paths"].items():
             paths[path] = {method: _completed(operation, method, path, service) for method, operation in operations.items()}
     return {
@@ -97,6 +98,12 @@ def merged() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": _schemes()},
     }
+
+
+def _is_list(operation: dict[str, Any]) -> bool:
+    """A list is empty, not missing."""
+    found = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    return str(found.get("$ref", "")).rpartition("/")[2].startswith("Page")
 
 
 def _schemes() -> dict[str, Any]:
@@ -134,7 +141,7 @@ def _completed(operation: dict[str, Any], method: str, path: str, service: str) 
         parameters.append(_IDEMPOTENCY)
     names = {parameter["name"].lower() for parameter in parameters}
     statuses = {*_ALWAYS}
-    if "{" in path:
+    if "{" in path or not _is_list(operation):
         statuses.add(404)
     if method != "get":
         statuses |= {404, 409, 413}

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from libs.common.access import NotAMember
 from libs.common.command import Command, Line
 from libs.common.errors import NotFound
 from libs.common.work import Tx
@@ -48,8 +49,8 @@ async def open_entry(practice_id: UUID, cmd: OpenEntry, tx: Tx) -> EntryView:
     if practice_id == PLATFORM or await practice_by_id(practice_id, tx) is None:
         raise PracticeNotFound
     admin = await tx.session.get(Member, (PLATFORM, UUID(tx.principal.id)))
-    assert admin is not None
-    assert admin.subject is not None
+    if admin is None or admin.subject is None:
+        raise NotAMember
     entry = Entry(
         practice_id=practice_id, id=tx.new_id(), user_id=admin.id, identity=admin.subject, reason=cmd.reason, opened_at=tx.now,
         expires_at=tx.now + timedelta(minutes=cmd.minutes), version=1,
