@@ -20,7 +20,6 @@ from deploy.native.connect import connector_name
 from libs.common.clock import monotonic, utc_now
 from libs.testing.probe import until
 from libs.testing.stack import Stack, running
-from tests.bench.door import door_cost
 from tests.bench.figures import percentile, usage
 from tests.bench.load import Sent, closed, poisson
 from tests.e2e.booking import ONE_MAIL
@@ -190,7 +189,7 @@ def memory(system: Stack) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the sustained run")
-    parser.add_argument("--only", choices=["door", "outbox", "pipeline", "sustained"], default=None)
+    parser.add_argument("--only", choices=["outbox", "pipeline", "sustained"], default=None)
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} processors, Python {platform.python_version()}\n")
     with running(traces=False) as system:
@@ -202,8 +201,6 @@ def main() -> int:
         print("\n| measurement | load | p50 ms | p99 ms | |\n| --- | --- | --- | --- | --- |")
         report = closed(system, warm, 8, 60)
         report_pipeline(system, "warm-up, not counted", report)
-        if options.only in {None, "door"}:
-            door_cost(system, practices[0])
         if options.only in {None, "outbox"}:
             outbox_latency(system, 10, 150)
             outbox_latency(system, 50, 600)

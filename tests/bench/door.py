@@ -1,63 +1,118 @@
-"""What the door costs: the same read bare, from the service itself, and through the gateway, in turns in one run."""
+"""``python -m tests.bench.door``: what authentication, row security and the gateway cost a request.
+
+The same read bare, through a door of the house, and through the gateway and that door: in turns, in one run, on a
+Postgres with a thousand practices. One caller on kept connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import platform
+import secrets
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import aiohttp
+import jwt
+import psutil
+import psycopg
 
-from deploy.demo.journey import Practice
+from deploy.native.postgres import PostgresCluster
 from deploy.native.state import ROOT
 from libs.common.clock import monotonic
+from libs.testing.gateway import Behind, gate
+from libs.testing.postgres import PASSWORD, TEMPLATE, TestDatabase, _make_template
 from libs.testing.probe import until
-from libs.testing.stack import Stack
 from tests.bench.figures import percentile
 
-ROUNDS = 40
+ROUNDS = 60
 EACH = 50
+PRACTICES = 1000
 
 
-def door_cost(system: Stack, practice: Practice) -> None:
-    """One caller on a kept connection; rounds alternate, so that all three see the same machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {**os.environ, "BARE_DATABASE_URL": system.state.url("postgres"), "BARE_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.bare"], env=settings, cwd=ROOT)
+def main() -> int:
+    print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} processors, Python {platform.python_version()}\n")
+    with tempfile.TemporaryDirectory(prefix="vantage-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        cluster = PostgresCluster(directory / "postgres")
+        cluster.initialise(PASSWORD)
+        cluster.start_detached()
+        try:
+            _make_template("127.0.0.1", cluster.port)
+            found = _measured(TestDatabase("127.0.0.1", cluster.port, TEMPLATE), directory)
+        finally:
+            cluster.stop_detached()
+    bare = percentile(found["bare handler"], 0.5)
+    print("| one read | requests | p50 ms | p99 ms | p50 against bare |\n| --- | --- | --- | --- | --- |")
+    for door, milliseconds in found.items():
+        p50, p99 = percentile(milliseconds, 0.5), percentile(milliseconds, 0.99)
+        print(f"| {door} | {len(milliseconds)} | {p50:.2f} | {p99:.2f} | {p50 / bare:.2f}× |")
+    return 0
+
+
+def _measured(database: TestDatabase, directory: Path) -> dict[str, list[float]]:
+    behind = Behind()
+    behind.close()
+    behind.port = _free_port()
+    practice, identity = _fill(database)
+    token = behind.token(practice, sub=identity)
+    public = jwt.algorithms.ECAlgorithm.to_jwk(behind.key.public_key(), as_dict=True)
+    told = {
+        **os.environ, "BENCH_APP_URL": database.app("practices"), "BENCH_ROOT_URL": database.url("postgres"),
+        "BENCH_JWKS": json.dumps({"keys": [{**public, "kid": "first", "alg": "ES256", "use": "sig"}]}),
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "tests.bench.doors", str(behind.port)], env=told, cwd=ROOT)
     try:
-        until(lambda: _listens(port), what="the bare handler")
-        found = asyncio.run(_measure(system, practice, f"http://127.0.0.1:{port}"))
+        until(lambda: _listens(behind.port), what="the doors")
+        (directory / "gateway").mkdir()
+        with gate(directory / "gateway", behind) as entrance:
+            return asyncio.run(_knock(f"http://127.0.0.1:{behind.port}", entrance.url, practice, token))
     finally:
         process.kill()
         process.wait()
-    bare = percentile(found["bare handler"], 0.5)
-    for name, milliseconds in found.items():
-        p50, p99 = percentile(milliseconds, 0.5), percentile(milliseconds, 0.99)
-        print(f"| read, {name} | {len(milliseconds)} in turns | {p50:.2f} | {p99:.2f} | {p50 / bare:.2f}× |")
 
 
-async def _measure(system: Stack, practice: Practice, bare: str) -> dict[str, list[float]]:
-    path = f"/v1/practices/{practice.id}"
-    token = {"Authorization": f"Bearer {practice.admin}"}
-    doors = {
-        "bare handler": (bare, {}),
-        "service: token, tenancy, row security": (system.state.http("practices"), token),
-        "gateway and service": (system.state.gateway, token),
+def _fill(database: TestDatabase) -> tuple[UUID, str]:
+    practices = [uuid4() for _ in range(PRACTICES)]
+    identity = secrets.token_hex(8)
+    with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
+        for practice in practices:
+            connection.execute(
+                "INSERT INTO practices.practice (practice_id, name, time_zone, version, created_at) VALUES (%s, 'x', 'UTC', 1, now())",
+                [practice],
+            )
+            connection.execute("INSERT INTO practices.access_practice VALUES (%s, false, '{}', 1)", [practice])
+            connection.execute(
+                "INSERT INTO practices.access_member VALUES (%s, %s, gen_random_uuid(), 'regular_user', true, 1)", [practice, identity]
+            )
+        connection.execute("ANALYZE")
+    return practices[0], identity
+
+
+async def _knock(service: str, gateway: str, practice: UUID, token: str) -> dict[str, list[float]]:
+    proof = {"Authorization": f"Bearer {token}"}
+    doors: dict[str, tuple[str, dict[str, str]]] = {
+        "bare handler": (f"{service}/bare/{practice}", {}),
+        "token, tenancy, row security": (f"{service}/v1/practices/{practice}", proof),
+        "gateway, token, tenancy, row security": (f"{gateway}/v1/practices/{practice}", proof),
     }
     found: dict[str, list[float]] = {name: [] for name in doors}
     async with aiohttp.ClientSession() as session:
-        for number in range(ROUNDS + 2):
+        for number in range(ROUNDS + 4):
             for name, (url, headers) in doors.items():
                 for _ in range(EACH):
                     started = monotonic()
-                    async with session.get(url + path, headers=headers) as answer:
+                    async with session.get(url, headers=headers) as answer:
                         await answer.read()
                         assert answer.status == 200, await answer.text()
-                    if number >= 2:  # the first rounds warm up
+                    if number >= 4:  # the first rounds warm up
                         found[name].append((monotonic() - started) * 1000)
     return found
 
@@ -65,3 +120,13 @@ async def _measure(system: Stack, practice: Practice, bare: str) -> dict[str, li
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
