@@ -22,6 +22,7 @@ class Permission(StrEnum):
     """``<thing>:<read or write>``. What a write may change it may also show."""
 
     ME_READ = "me:read"
+    ME_WRITE = "me:write"
     PRACTICES_READ = "practices:read"
     PRACTICES_WRITE = "practices:write"
     ENTRIES_OPEN = "entries:open"
@@ -52,7 +53,7 @@ class Permission(StrEnum):
 
 _ = Permission
 REGULAR_USER: P = frozenset({
-    _.ME_READ, _.PRACTICE_READ, _.USERS_READ, _.PATIENTS_READ, _.PATIENTS_WRITE, _.APPOINTMENTS_READ, _.APPOINTMENTS_WRITE,
+    _.ME_READ, _.ME_WRITE, _.PRACTICE_READ, _.USERS_READ, _.PATIENTS_READ, _.PATIENTS_WRITE, _.APPOINTMENTS_READ, _.APPOINTMENTS_WRITE,
     _.INTEGRATIONS_READ, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ,
 })  # fmt: skip
 PRACTICE_ADMIN: P = REGULAR_USER | {
@@ -62,7 +63,7 @@ PRACTICE_ADMIN: P = REGULAR_USER | {
 VANTAGE_ADMIN: P = frozenset({_.ME_READ, _.PRACTICES_READ, _.PRACTICES_WRITE, _.ENTRIES_OPEN, _.DEBUG_READ, _.DEBUG_SYSTEM})
 """Outside every practice: names and states of practices, nothing of their people or patients."""
 
-ENTERED: P = PRACTICE_ADMIN - {_.USERS_WRITE, _.KEYS_WRITE}
+ENTERED: P = PRACTICE_ADMIN - {_.ME_WRITE, _.USERS_WRITE, _.KEYS_WRITE}
 """A Vantage admin inside a practice: what its admin may, except what would outlast the entry: new users and new keys."""
 
 SCOPES: P = frozenset({

@@ -69,9 +69,17 @@ async def active_admins(tx: Tx) -> int:
 
 
 async def homes_of(identity: str, tx: Tx) -> list[tuple[UUID, UUID]]:
-    """Practice and user of an identity, in every practice. Of the platform: ids only."""
-    rows = await tx.rows("SELECT practice_id, user_id FROM identity WHERE identity = $1 ORDER BY practice_id", identity)
+    """Practice and user of an identity, in every practice, the one they chose last first. Of the platform: ids only."""
+    rows = await tx.rows(
+        "SELECT practice_id, user_id FROM identity WHERE identity = $1 ORDER BY chosen_at DESC NULLS LAST, practice_id", identity
+    )
     return [(row["practice_id"], row["user_id"]) for row in rows]
+
+
+async def names_of(practice_ids: list[UUID], tx: Tx) -> dict[UUID, str]:
+    """Names of practices, as the directory has them."""
+    rows = await tx.rows("SELECT practice_id, name FROM directory WHERE practice_id = ANY($1::uuid[])", practice_ids)
+    return {row["practice_id"]: row["name"] for row in rows}
 
 
 async def invitation_of(user_id: UUID, tx: Tx) -> Invitation | None:

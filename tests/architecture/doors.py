@@ -47,6 +47,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
 BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/users/{user_id}": {"role": "regular_user"},
     "POST /v1/api-keys/{key_id}/rotate": {},
+    "PUT /v1/me/practice": {"practice_id": "{practice_id}"},
     "PATCH /v1/practices/{practice_id}": {"name": "Renamed"},
     "POST /v1/practices/{practice_id}/invitations": {"name": "Ada", "email": "ada@practice.example"},
     "POST /v1/practices/{practice_id}/suspend": {"reason": "none"},

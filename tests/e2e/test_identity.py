@@ -6,6 +6,8 @@ import secrets
 from typing import Any
 
 import pytest
+from supabase_auth import SyncGoTrueClient
+from supabase_auth.errors import AuthApiError
 
 from deploy.demo.client import Client, Person
 from deploy.demo.journey import Practice, book, set_up
@@ -160,3 +162,29 @@ class TestReconcile:
 def test_a_command_with_bad_arguments_says_so_in_one_line(stack: Stack) -> None:
     answer = stack.command("practices", "operators", "add", "--name", "Vera", "--email", "nobody")
     assert (answer.returncode, answer.stderr) == (1, "practices: operators: this is not an e-mail address\n")
+
+
+class TestTheProvidersOwnClient:
+    """Supabase's client library, against our gateway as a frontend would use it."""
+
+    def test_logs_in_refreshes_and_leaves(self, stack: Stack, practice: Practice) -> None:
+        people = SyncGoTrueClient(url=f"{stack.state.gateway}/auth/v1", persist_session=False, auto_refresh_token=False)
+        session = people.sign_in_with_password({"email": practice.person.email, "password": practice.person.password}).session
+        assert session is not None
+        me = stack.client.call("GET", "/v1/me", session.access_token).json()
+        assert (me["practice"]["id"], me["user"]["email"]) == (practice.id, practice.person.email)
+        fresh = people.refresh_session().session
+        assert fresh is not None
+        assert fresh.access_token != session.access_token
+        assert stack.client.call("GET", "/v1/patients", fresh.access_token).status_code == 200
+        people.sign_out()
+        assert people.get_session() is None
+
+    def test_says_in_our_words_why_somebody_cannot_come_in(self, stack: Stack, practice: Practice) -> None:
+        user_id, colleague = invite(stack.client, practice)
+        stack.client.call("PATCH", f"/v1/users/{user_id}", practice.admin, {"active": False})
+        people = SyncGoTrueClient(url=f"{stack.state.gateway}/auth/v1", persist_session=False, auto_refresh_token=False)
+        with pytest.raises(AuthApiError, match=r"Your access has ended\."):
+            people.sign_in_with_password({"email": colleague.email, "password": colleague.password})
+        with pytest.raises(AuthApiError, match="Invalid login credentials"):
+            people.sign_in_with_password({"email": colleague.email, "password": "another password"})

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/practices/{practice_id}/entries": {"reason": "The practice asked for help with its reminders.", "minutes": 60},
     "PATCH /v1/users/{user_id}": {"role": "practice_admin"},
+    "PUT /v1/me/practice": {"practice_id": "0198a1b2-0000-7000-8000-000000000001"},
     "POST /v1/invitations": _USER,
     "POST /v1/api-keys": {"name": "Website", "scopes": ["appointments:read"], "addresses": ["192.0.2.0/28"]},
     "POST /v1/api-keys/{key_id}/rotate": {"overlap_hours": 24},

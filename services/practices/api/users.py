@@ -10,7 +10,7 @@ from libs.common.auth import Permission
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, needs
 from libs.contracts.envelope import PLATFORM
 from services.practices.commands.invitations import InvitationView, InviteUser, invite, resend, revoke
-from services.practices.commands.me import Me, who_am_i
+from services.practices.commands.me import ChoosePractice, Me, choose_practice, who_am_i
 from services.practices.commands.users import ChangeUser, UserView, change_user
 from services.practices.queries import invitations_listed, members
 
@@ -41,6 +41,13 @@ def _users(router: Routes) -> None:
         """Who the caller is, and what they may."""
         async with door.work(None if door.principal.practice_id else PLATFORM) as tx:
             return await door.answer(tx, await who_am_i(tx))
+
+    @router.put("/me/practice", status_code=204, **needs(Permission.ME_WRITE))
+    async def choose(cmd: ChoosePractice, door: DoorDep) -> Response:
+        """Work in another of the caller's practices, from the next token (refresh) on."""
+        async with door.work() as tx:
+            await choose_practice(cmd, tx)
+            return await door.answer(tx, status=204)
 
 
 def _invitations(router: Routes) -> None:

@@ -19,7 +19,7 @@ from standardwebhooks.webhooks import Webhook
 from libs.common.auth import Principal
 from libs.common.work import Work
 from libs.contracts.practices import UserChanged, UserDeactivated, UserReactivated
-from libs.testing.fixtures import HOOK_SECRET, Headers, Outbox
+from libs.testing.fixtures import HOOK_SECRET, Headers, Outbox, Token
 from services.practices.commands.reconcile import reconcile
 from services.practices.commands.sending import known_as, send_due
 from services.practices.rules.provider import InviteAnswer, PersonThere
@@ -130,7 +130,14 @@ class TestLogIn:
         assert (await hook("access-token", login(ada[1]))).json()["error"]["message"] == "Your practice is suspended."
 
     async def test_of_somebody_in_two_practices_goes_where_they_work_at_present(
-        self, hook: Signed, client: httpx.AsyncClient, as_vantage_admin: Headers, ada: tuple[UUID, str], practice: UUID, accept: Accept
+        self,
+        hook: Signed,
+        client: httpx.AsyncClient,
+        as_vantage_admin: Headers,
+        ada: tuple[UUID, str],
+        practice: UUID,
+        accept: Accept,
+        token: Token,
     ) -> None:
         body = {"name": "Second", "time_zone": "UTC", "users": [{"name": "Ada", "email": "ada@second.example", "role": "practice_admin"}]}
         second = (await client.post("/v1/practices", json=body, headers=as_vantage_admin)).json()
@@ -138,6 +145,12 @@ class TestLogIn:
         for wanted in (str(practice), second["id"]):
             answer = await hook("access-token", login(ada[1], app_metadata={"practice_id": wanted}))
             assert answer.json()["claims"]["practice_id"] == wanted
+        as_ada = {"Authorization": f"Bearer {token(practice, subject=ada[1])}"}
+        me = (await client.get("/v1/me", headers=as_ada)).json()
+        assert {one["name"] for one in me["practices"]} == {"Lindenhof", "Second"}
+        for chosen in (second["id"], str(practice)):
+            assert (await client.put("/v1/me/practice", json={"practice_id": chosen}, headers=as_ada)).status_code == 204
+            assert (await hook("access-token", login(ada[1]))).json()["claims"]["practice_id"] == chosen
         elsewhere = await hook("access-token", login(ada[1], app_metadata={"practice_id": str(uuid4())}))
         assert elsewhere.json()["claims"]["practice_id"] in {str(practice), second["id"]}
 

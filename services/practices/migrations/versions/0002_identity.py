@@ -48,11 +48,12 @@ def _members() -> None:
           identity    text NOT NULL,
           practice_id uuid NOT NULL,
           user_id     uuid NOT NULL,
+          chosen_at   timestamptz,
           PRIMARY KEY (identity, practice_id)
         )
         """
     )
-    global_table("identity", "practices", "ids only; a log-in names a person, not a practice", grant="SELECT, INSERT, DELETE")
+    global_table("identity", "practices", "ids only; a log-in names a person, not a practice", grant="SELECT, INSERT, UPDATE")
 
 
 def _invitations() -> None:
