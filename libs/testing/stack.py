@@ -60,11 +60,12 @@ class Stack:
 
     def drained(self, within: float = 60.0) -> None:
         """Wait until nothing is on its way: every outbox row entered, no effect open, nothing due for a redrive."""
-        said = " + ".join(f"(SELECT count(*) FROM {service}.outbox)" for service in SERVICES)
+        said = " UNION ALL ".join(f"SELECT practice_id, id FROM {service}.outbox" for service in SERVICES)
+        entered = "SELECT FROM audit.entry WHERE entry.practice_id = said.practice_id AND entry.event_id = said.id"
+        unheard = f"(SELECT count(*) FROM ({said}) said WHERE NOT EXISTS ({entered}))"
         parked = " + ".join(f"(SELECT count(*) FROM {service}.parked_subject WHERE retry_at IS NOT NULL)" for service in SERVICES)
         effects = "(SELECT count(*) FROM notifications.effect WHERE state IN ('planned', 'dispatched', 'unknown'))"
-        conflicts = "(SELECT count(*) FROM audit.entry WHERE type = 'ledger.conflict')"
-        statement = f"SELECT {said} - (SELECT count(*) FROM audit.entry) + {conflicts}, {effects}, {parked}"
+        statement = f"SELECT {unheard}, {effects}, {parked}"
         until(lambda: self._try(statement), lambda seen: seen == (0, 0, 0), within=within, what="draining")
 
     def _try(self, statement: str) -> tuple[Any, ...] | None:
