@@ -16,6 +16,7 @@ def build(settings: Settings) -> Service:
     published = PublishedWorkflows(ENGINES[settings.cel_engine])
     service.api(api.definition_routes())
     service.api(api.run_routes(published))
+    service.api(api.action_routes())
     service.consumes(partial(consumers.subscribe, published=published, access=service.access))
     service.every(seconds=0.5, run=partial(timers.fire_timers, service.work, published), name="timers")
     return service

@@ -13,7 +13,7 @@ from libs.common.errors import NotFound, Refused, VersionMismatch
 from libs.common.work import Tx
 from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
 from services.workflows.model import Workflow
-from services.workflows.queries import catalogue, version_exists, workflow_by_id
+from services.workflows.queries.definitions import catalogue, version_exists, workflow_by_id
 from services.workflows.rules.catalogue import catalogue_findings
 from services.workflows.rules.compiling import DefinitionInvalid, Finding, compile_definition
 from services.workflows.rules.definition import Definition

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from libs.common.logging import get_logger
 from libs.common.work import Tx
-from services.workflows.queries import published, revisions, version_of
+from services.workflows.queries.definitions import published, revisions, version_of
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definition import Definition

@@ -13,7 +13,8 @@ from libs.contracts.envelope import MESSAGES
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.world import world_of
 from services.workflows.commands.writes import RunRow, Writes
-from services.workflows.queries import Key, runs_for_change
+from services.workflows.queries.runs import runs_for_change
+from services.workflows.queries.world import Key
 from services.workflows.rules.interpreter import Cancelled, Effect, Input, State, Status, StepResult, advance
 
 

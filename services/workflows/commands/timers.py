@@ -17,7 +17,8 @@ from libs.common.telemetry import Cause, link_to, span, traceparent_of
 from libs.common.work import Tx, Work
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
-from services.workflows.queries import Key, runs_for_change
+from services.workflows.queries.runs import runs_for_change
+from services.workflows.queries.world import Key
 from services.workflows.rules.interpreter import Input, TimerFired
 
 log = get_logger()

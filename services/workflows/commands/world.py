@@ -8,7 +8,7 @@ from uuid import UUID
 
 from libs.common.errors import NotFound
 from libs.common.work import Tx
-from services.workflows.queries import Key, appointments, patients, practices
+from services.workflows.queries.world import Key, appointments, patients, practices
 from services.workflows.rules.compiling import CompiledDefinition
 from services.workflows.rules.context import values_for
 

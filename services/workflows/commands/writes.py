@@ -13,15 +13,15 @@ from libs.common.work import Tx
 from libs.contracts.actions import ActionRequest
 from libs.contracts.envelope import MESSAGES
 from libs.contracts.workflows import RunFinished, RunOutcome, RunStarted
-from services.workflows.queries import action_owners
-from services.workflows.rules.interpreter import Effect, Finished, Perform, SetTimer, Skipped, State, Status, StepEnded
+from services.workflows.queries.definitions import action_owners
+from services.workflows.rules.interpreter import Branched, Effect, Finished, Perform, SetTimer, Skipped, State, Status, StepEnded, Stopped
 
 _INSERT_RUNS = """
 INSERT INTO run (practice_id, id, workflow_id, workflow_name, version, trigger_event_id, trigger_type, event, patient_id, appointment_id,
-  status, cursor, waiting, error_code, correlation_id, traceparent, started_at, finished_at)
-SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
+  status, cursor, waiting, error_code, correlation_id, traceparent, depth, started_at, finished_at)
+SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[], $7::text[], $8::jsonb[], $9::uuid[], $10::uuid[], $11::text[],
-  $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[]) AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp)
+  $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[]) AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp)
 ON CONFLICT DO NOTHING RETURNING id
 """
 _UPDATE_RUNS = """
@@ -30,10 +30,10 @@ FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::bool[], $6::text[
 WHERE r.practice_id = t.p AND r.id = t.i
 """
 _STEPS = """
-INSERT INTO step (practice_id, run_id, step_id, kind, status, action, effect_key, due_at, error_code, started_at, finished_at)
-SELECT p, r, i, k, s, a, e, d, er, $10, CASE WHEN s IN ('requested', 'waiting', 'unknown') THEN NULL ELSE $10::timestamptz END
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::text[])
-  AS t (p, r, i, k, s, a, e, d, er)
+INSERT INTO step (practice_id, run_id, step_id, kind, status, action, effect_key, due_at, error_code, detail, started_at, finished_at)
+SELECT p, r, i, k, s, a, e, d, er, de, $10, CASE WHEN s IN ('requested', 'waiting', 'unknown') THEN NULL ELSE $10::timestamptz END
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::text[], $11::text[])
+  AS t (p, r, i, k, s, a, e, d, er, de)
 ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code, finished_at = excluded.finished_at
 """
 _TIMERS = """
@@ -58,6 +58,7 @@ class RunRow:
     appointment_id: UUID | None
     correlation_id: str
     traceparent: str
+    depth: int = 0
 
 
 @dataclass
@@ -71,6 +72,7 @@ class _StepRow:
     effect_key: UUID | None = None
     due_at: datetime | None = None
     error_code: str | None = None
+    detail: str | None = None
 
 
 @dataclass
@@ -110,6 +112,7 @@ class Writes:
             [r.version for r in runs], [r.trigger_event_id for r in runs], [r.trigger_type for r in runs], [r.event for r in runs],
             [r.patient_id for r in runs], [r.appointment_id for r in runs], [s.status for s in states], [s.cursor for s in states],
             [s.waiting for s in states], [s.error_code for s in states], [r.correlation_id for r in runs], [r.traceparent for r in runs], tx.now,
+            [r.depth for r in runs],
         )  # fmt: skip
         return {row["id"] for row in rows}
 
@@ -135,7 +138,7 @@ class Writes:
             await tx.execute(
                 _STEPS, [s.practice_id for s in rows], [s.run_id for s in rows], [s.step_id for s in rows], [s.kind for s in rows],
                 [s.status for s in rows], [s.action for s in rows], [s.effect_key for s in rows], [s.due_at for s in rows],
-                [s.error_code for s in rows], tx.now,
+                [s.error_code for s in rows], tx.now, [s.detail for s in rows],
             )  # fmt: skip
         timers = [step for step in rows if step.due_at is not None]
         if timers:
@@ -174,6 +177,10 @@ def _step_row(run: RunRow, effect: Effect) -> _StepRow | None:
             return _StepRow(*where, step_id, "wait", "waiting", due_at=due_at)
         case Skipped(step_id):
             return _StepRow(*where, step_id, "action", "skipped")
+        case Branched(step_id, number):
+            return _StepRow(*where, step_id, "branch", "succeeded", detail="otherwise" if number is None else f"case {number + 1}")
+        case Stopped(step_id):
+            return _StepRow(*where, step_id, "stop", "succeeded")
         case StepEnded(step_id, outcome, error_code):
             return _StepRow(*where, step_id, "action", outcome, error_code=error_code)
         case Finished():

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 
 from services.workflows.rules.compiling import Finding, pointer_part
-from services.workflows.rules.definition import ActionStep, Definition
+from services.workflows.rules.definition import ActionStep, Definition, walk
 from services.workflows.rules.templates import is_template
 
 Catalogue = Mapping[str, Mapping[str, Any]]
@@ -20,9 +20,9 @@ _OF_TEXT = frozenset({"pattern", "format", "minLength", "maxLength", "enum", "co
 def catalogue_findings(definition: Definition, offered: Catalogue) -> list[Finding]:
     """Actions nobody offers, and parameters that do not fit their schema."""
     findings: list[Finding] = []
-    for index, step in enumerate(definition.steps):
+    for step, pointer, _ in walk(definition.steps):
         if isinstance(step, ActionStep):
-            findings += _of_step(step, f"/steps/{index}", offered)
+            findings += _of_step(step, pointer, offered)
     return findings
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from libs.contracts.envelope import Event
 from services.workflows.rules.cel_cpp import CelCpp
-from services.workflows.rules.definition import ActionStep, Definition
+from services.workflows.rules.definition import ActionStep, BranchStep, Definition, Step, StopStep, walk
 from services.workflows.rules.engines import Engine, environment
 from services.workflows.rules.expressions import Compiled, Evaluated, ExpressionInvalid, Expressions, Fields, without_strings
+from services.workflows.rules.program import Instruction, program_of
 from services.workflows.rules.samples import empty_sample, full_sample
 from services.workflows.rules.templates import Template, as_text, is_template, split
 from services.workflows.rules.triggers import BY_TYPE
@@ -45,7 +46,7 @@ class CompiledDefinition:
     """A definition ready to run. Immutable; shared by all runs of its version in this process.
 
     ``expressions`` is one object for all definitions about the same kind of event: what it binds, all of them evaluate.
-    ``names`` says which of patient, appointment and practice its expressions look at.
+    ``names`` says which of patient, appointment and practice its expressions look at. ``cases``: the conditions of each branch.
     """
 
     definition: Definition
@@ -56,6 +57,8 @@ class CompiledDefinition:
     templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     warnings: tuple[Finding, ...] = ()
+    program: tuple[Instruction, ...] = ()
+    cases: Mapping[str, tuple[Compiled, ...]] = field(default_factory=dict)
 
 
 class DefinitionInvalid(ValueError):
@@ -93,13 +96,17 @@ class _Compiler:
         condition = self._expression(self._definition.condition, "/condition", None, boolean=True)
         conditions: dict[str, Compiled] = {}
         templates: dict[str, Mapping[str, Any]] = {}
-        for index, step in enumerate(self._definition.steps):
-            if not isinstance(step, ActionStep):
-                continue
-            when = self._expression(step.when, f"/steps/{index}/when", step.id, boolean=True)
-            if when is not None:
-                conditions[step.id] = when
-            templates[step.id] = self._parameter(step.parameters, f"/steps/{index}/parameters", step.id)
+        cases: dict[str, tuple[Compiled | None, ...]] = {}
+        for step, pointer, _ in walk(self._definition.steps):
+            if isinstance(step, BranchStep):
+                ways = enumerate(step.cases)
+                cases[step.id] = tuple(self._expression(c.when, f"{pointer}/cases/{n}/when", step.id, boolean=True) for n, c in ways)
+            if isinstance(step, ActionStep):
+                when = self._expression(step.when, f"{pointer}/when", step.id, boolean=True)
+                if when is not None:
+                    conditions[step.id] = when
+                templates[step.id] = self._parameter(step.parameters, f"{pointer}/parameters", step.id)
+        self._unreachable(self._definition.steps, "/steps")
         if any(finding.severity == "error" for finding in self._findings):
             raise DefinitionInvalid(self._findings)
         return CompiledDefinition(
@@ -111,7 +118,21 @@ class _Compiler:
             templates,
             frozenset(self._names),
             tuple(self._findings),
+            program_of(self._definition.steps),
+            {name: tuple(one for one in compiled if one is not None) for name, compiled in cases.items()},
         )
+
+    def _unreachable(self, steps: list[Step], pointer: str) -> None:
+        """What stands behind a stop."""
+        for index, step in enumerate(steps):
+            if isinstance(step, StopStep) and index + 1 < len(steps):
+                lost = steps[index + 1]
+                message = "This is never reached: the run stops before it."
+                self._findings.append(Finding("unreachable_step", f"{pointer}/{index + 1}", message, lost.id))
+            if isinstance(step, BranchStep):
+                for number, case in enumerate(step.cases):
+                    self._unreachable(case.steps, f"{pointer}/{index}/cases/{number}/steps")
+                self._unreachable(step.otherwise, f"{pointer}/{index}/otherwise")
 
     def _parameter(self, value: Any, pointer: str, step: str) -> Any:
         if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from services.workflows.rules.expressions import MAX_SOURCE
 
 MAX_STEPS = 50
+MAX_DEPTH = 5
 MAX_PARAMETER_DEPTH = 8
 MAX_PARAMETER_VALUES = 500
 MAX_PARAMETER_CHARACTERS = 20_000
@@ -71,7 +73,43 @@ class WaitStep(_Part):
     duration: Annotated[timedelta, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
 
 
-Step = Annotated[ActionStep | WaitStep, Field(discriminator="kind")]
+class Case(_Part):
+    """One way of a branch, taken when ``when`` is true."""
+
+    when: Expression
+    steps: Annotated[list[Step], Field(max_length=MAX_STEPS)]
+
+
+class BranchStep(_Part):
+    """Take the first case that holds, else ``otherwise``; then go on behind the branch."""
+
+    kind: Literal["branch"]
+    id: StepId
+    cases: Annotated[list[Case], Field(min_length=1, max_length=10)]
+    otherwise: Annotated[list[Step], Field(max_length=MAX_STEPS, default_factory=list)]
+
+
+class StopStep(_Part):
+    """The run is complete here, whatever stands behind."""
+
+    kind: Literal["stop"]
+    id: StepId
+
+
+Step = Annotated[ActionStep | WaitStep | BranchStep | StopStep, Field(discriminator="kind")]
+Case.model_rebuild()
+BranchStep.model_rebuild()
+
+
+def walk(steps: Sequence[Step], pointer: str = "/steps", depth: int = 1) -> Iterator[tuple[Step, str, int]]:
+    """Every step with its JSON pointer and how deep it stands, in the order they are written."""
+    for index, step in enumerate(steps):
+        here = f"{pointer}/{index}"
+        yield step, here, depth
+        if isinstance(step, BranchStep):
+            for number, case in enumerate(step.cases):
+                yield from walk(case.steps, f"{here}/cases/{number}/steps", depth + 1)
+            yield from walk(step.otherwise, f"{here}/otherwise", depth + 1)
 
 
 class Definition(_Part):
@@ -83,8 +121,11 @@ class Definition(_Part):
 
     @model_validator(mode="after")
     def _ids_differ(self) -> Self:
-        ids = [step.id for step in self.steps]
-        if len(set(ids)) != len(ids):
+        found = list(walk(self.steps))
+        if len({step.id for step, _, _ in found}) != len(found):
             message = "two steps have the same id"
+            raise ValueError(message)
+        if len(found) > MAX_STEPS or any(depth > MAX_DEPTH for _, _, depth in found):
+            message = f"at most {MAX_STEPS} steps in all, branches at most {MAX_DEPTH} deep"
             raise ValueError(message)
         return self

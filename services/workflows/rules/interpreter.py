@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from services.workflows.rules.compiling import CompiledDefinition
-from services.workflows.rules.definition import ActionStep, WaitStep
+from services.workflows.rules.definition import ActionStep, StopStep, WaitStep
 from services.workflows.rules.expressions import Evaluated
+from services.workflows.rules.program import Choice, Jump
 from services.workflows.rules.templates import rendered
 
 
@@ -91,6 +92,21 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Branched:
+    """Which way a branch took: the number of the case, None for ``otherwise``."""
+
+    step_id: str
+    case: int | None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A stop was reached."""
+
+    step_id: str
+
+
+@dataclass(frozen=True)
 class StepEnded:
     """A step asked for earlier ended."""
 
@@ -107,7 +123,7 @@ class Finished:
     error_code: str | None = None
 
 
-Effect = Perform | SetTimer | Skipped | StepEnded | Finished
+Effect = Perform | SetTimer | Skipped | Branched | Stopped | StepEnded | Finished
 
 
 def advance(compiled: CompiledDefinition, state: State, event: Input, bound: Any, now: datetime) -> tuple[State, list[Effect]]:
@@ -130,17 +146,17 @@ def advance(compiled: CompiledDefinition, state: State, event: Input, bound: Any
 
 def _late(compiled: CompiledDefinition, state: State, event: Input) -> list[Effect]:
     """A cancelled run takes back nothing: what became of the action it had asked for is still recorded."""
-    steps = compiled.definition.steps
-    if state.status is Status.CANCELLED and isinstance(event, StepResult) and state.cursor < len(steps):
-        step = steps[state.cursor]
-        if state.waiting and step.id == event.step_id and isinstance(step, ActionStep):
+    program = compiled.program
+    if state.status is Status.CANCELLED and isinstance(event, StepResult) and state.cursor < len(program):
+        step = program[state.cursor]
+        if state.waiting and isinstance(step, ActionStep) and step.id == event.step_id:
             return [StepEnded(event.step_id, event.outcome, event.error_code)]
     return []
 
 
-def _awaits(compiled: CompiledDefinition, state: State, step_id: str, kind: type) -> bool:
-    step = compiled.definition.steps[state.cursor]
-    return state.waiting and step.id == step_id and isinstance(step, kind)
+def _awaits(compiled: CompiledDefinition, state: State, step_id: str, kind: type[ActionStep | WaitStep]) -> bool:
+    step = compiled.program[state.cursor]
+    return state.waiting and isinstance(step, kind) and step.id == step_id
 
 
 def _result(compiled: CompiledDefinition, state: State, event: StepResult, bound: Any, now: datetime) -> tuple[State, list[Effect]]:
@@ -153,28 +169,62 @@ def _result(compiled: CompiledDefinition, state: State, event: StepResult, bound
 
 
 def _go_on(compiled: CompiledDefinition, state: State, bound: Any, now: datetime, effects: list[Effect]) -> tuple[State, list[Effect]]:
-    """Steps from the cursor on, until one has to be waited for or none is left."""
-    steps = compiled.definition.steps
-    for cursor in range(state.cursor, len(steps)):
-        step = steps[cursor]
+    """Instructions from the cursor on, until one has to be waited for or none is left. Targets only lead forward."""
+    cursor = state.cursor
+    while cursor < len(compiled.program):
+        instruction = compiled.program[cursor]
         here = replace(state, cursor=cursor, waiting=True)
-        if isinstance(step, WaitStep):
-            return here, [*effects, SetTimer(step.id, now + step.duration)]
-        verdict = _condition(compiled, step, bound)
+        match instruction:
+            case WaitStep():
+                return here, [*effects, SetTimer(instruction.id, now + instruction.duration)]
+            case StopStep():
+                return _end(replace(here, waiting=False), Status.COMPLETED, None, [*effects, Stopped(instruction.id)])
+            case Jump(target):
+                cursor = target
+            case Choice():
+                taken = _choose(compiled, instruction, bound)
+                if isinstance(taken, Evaluated):
+                    return _condition_failed(here, instruction.step.id, taken, effects)
+                cursor = instruction.targets[-1 if taken is None else taken]
+                effects = [*effects, Branched(instruction.step.id, taken)]
+            case ActionStep():
+                begun = _act(compiled, here, instruction, bound, effects)
+                if begun is not None:
+                    return begun
+                cursor, effects = cursor + 1, [*effects, Skipped(instruction.id)]
+    return _end(replace(state, cursor=len(compiled.program), waiting=False), Status.COMPLETED, None, effects)
+
+
+def _act(
+    compiled: CompiledDefinition, here: State, step: ActionStep, bound: Any, effects: list[Effect]
+) -> tuple[State, list[Effect]] | None:
+    """Ask for the action; None when its condition is false."""
+    verdict = _condition(compiled, step, bound)
+    if verdict.error is not None:
+        return _condition_failed(here, step.id, verdict, effects)
+    if not verdict.is_true:
+        return None
+    parameters = rendered(compiled.templates[step.id], bound)
+    if isinstance(parameters, Evaluated):
+        ended = StepEnded(step.id, "failed", "template_error")
+        return _end(here, Status.FAILED, f"template_error:{parameters.error}", [*effects, ended])
+    return here, [*effects, Perform(step.id, step.action, parameters)]
+
+
+def _condition_failed(here: State, step_id: str, verdict: Evaluated, effects: list[Effect]) -> tuple[State, list[Effect]]:
+    ended = StepEnded(step_id, "failed", "condition_error")
+    return _end(here, Status.FAILED, f"condition_error:{verdict.error}", [*effects, ended])
+
+
+def _choose(compiled: CompiledDefinition, choice: Choice, bound: Any) -> int | Evaluated | None:
+    """The first case that holds, None when none does; a case that fails to evaluate is not the same as false."""
+    for number, when in enumerate(compiled.cases[choice.step.id]):
+        verdict = when.evaluate(bound).verdict
         if verdict.error is not None:
-            return _end(
-                here, Status.FAILED, f"condition_error:{verdict.error}", [*effects, StepEnded(step.id, "failed", "condition_error")]
-            )
-        if not verdict.is_true:
-            effects = [*effects, Skipped(step.id)]
-            continue
-        parameters = rendered(compiled.templates[step.id], bound)
-        if isinstance(parameters, Evaluated):
-            return _end(
-                here, Status.FAILED, f"template_error:{parameters.error}", [*effects, StepEnded(step.id, "failed", "template_error")]
-            )
-        return here, [*effects, Perform(step.id, step.action, parameters)]
-    return _end(replace(state, cursor=len(steps), waiting=False), Status.COMPLETED, None, effects)
+            return verdict
+        if verdict.is_true:
+            return number
+    return None
 
 
 def _condition(compiled: CompiledDefinition, step: ActionStep, bound: Any) -> Evaluated:

@@ -201,4 +201,4 @@ class TestProperties:
             open_steps |= {effect.step_id for effect in effects if isinstance(effect, Perform | SetTimer)}
             if state.status is Status.RUNNING and state != State():
                 assert state.waiting
-                assert workflow.definition.steps[state.cursor].id in open_steps
+                assert workflow.program[state.cursor].id in open_steps

@@ -1,0 +1,1 @@
+"""Answer: named selects over definitions, runs and projections."""

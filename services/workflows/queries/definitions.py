@@ -1,0 +1,70 @@
+"""Named selects over workflows, their versions, and the action catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import select, tuple_
+
+from libs.common.work import Tx
+from services.workflows.model import PublishedVersion, Workflow
+
+
+async def workflow_by_id(workflow_id: UUID, tx: Tx, *, for_update: bool = False) -> Workflow | None:
+    query = select(Workflow).where(Workflow.practice_id == tx.practice_id, Workflow.id == workflow_id)
+    return (await tx.session.execute(query.with_for_update() if for_update else query)).scalar_one_or_none()
+
+
+async def workflows(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[Workflow]:
+    """By name; one more than ``limit`` when there is more."""
+    query = select(Workflow).where(Workflow.practice_id == tx.practice_id).order_by(Workflow.name, Workflow.id).limit(limit + 1)
+    if after is not None:
+        query = query.where(tuple_(Workflow.name, Workflow.id) > (after[0], UUID(after[1])))
+    return list((await tx.session.execute(query)).scalars())
+
+
+async def version_exists(workflow_id: UUID, version: int, tx: Tx) -> bool:
+    return await tx.session.get(PublishedVersion, (tx.practice_id, workflow_id, version)) is not None
+
+
+async def revisions(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, int]:
+    """Which state of its published workflows each practice has; 0 for one that never published."""
+    ids = list(practice_ids)
+    rows = await tx.rows("SELECT practice_id, number FROM revision WHERE practice_id = ANY($1::uuid[])", ids)
+    return dict.fromkeys(ids, 0) | {row["practice_id"]: row["number"] for row in rows}
+
+
+async def published(practice_ids: list[UUID], tx: Tx) -> list[asyncpg.Record]:
+    return await tx.rows(
+        """
+        SELECT v.practice_id, v.workflow_id, v.version, v.name, v.definition FROM workflow w
+        JOIN workflow_version v ON v.practice_id = w.practice_id AND v.workflow_id = w.id AND v.version = w.published_version
+        WHERE w.practice_id = ANY($1::uuid[]) ORDER BY v.practice_id, v.workflow_id
+        """,
+        practice_ids,
+    )
+
+
+async def version_of(practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> dict[str, Any]:
+    """The frozen definition a run started with."""
+    definition: dict[str, Any] = await tx.value(
+        "SELECT definition FROM workflow_version WHERE practice_id = $1 AND workflow_id = $2 AND version = $3",
+        practice_id,
+        workflow_id,
+        version,
+    )
+    return definition
+
+
+async def catalogue(tx: Tx) -> dict[str, dict[str, Any]]:
+    """Every action any service offers, by name."""
+    return {row["name"]: row["description"] for row in await tx.rows("SELECT name, description FROM action ORDER BY name")}
+
+
+async def action_owners(names: Iterable[str], tx: Tx) -> dict[str, str]:
+    """Which service performs each action."""
+    sql = "SELECT name, description ->> 'owner_service' AS owner FROM action WHERE name = ANY($1::text[])"
+    return {row["name"]: row["owner"] for row in await tx.rows(sql, list(names))}

@@ -1,0 +1,70 @@
+"""Named selects over runs and their steps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from libs.common.work import Tx
+from services.workflows.queries.world import Key
+from services.workflows.rules.definition import Definition, walk
+
+
+async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
+    """The runs, locked in one order so that two batches cannot wait for each other."""
+    rows = await tx.rows(
+        """
+        SELECT r.* FROM run r JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id)
+        ORDER BY r.practice_id, r.id FOR UPDATE OF r
+        """,
+        [key[0] for key in keys], [key[1] for key in keys],
+    )  # fmt: skip
+    return {(row["practice_id"], row["id"]): row for row in rows}
+
+
+async def runs(
+    tx: Tx, *, workflow_id: UUID | None, patient_id: UUID | None, status: str | None, after: tuple[str, ...] | None, limit: int
+) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more."""
+    return await tx.rows(
+        """
+        SELECT * FROM run WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
+          AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR (started_at, id) < ($5, $6::uuid))
+        ORDER BY started_at DESC, id DESC LIMIT $7
+        """,
+        tx.practice_id, workflow_id, patient_id, status, datetime.fromisoformat(after[0]) if after else None,
+        UUID(after[1]) if after else None, limit + 1,
+    )  # fmt: skip
+
+
+async def run_by_id(run_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    return await tx.row("SELECT * FROM run WHERE practice_id = $1 AND id = $2", tx.practice_id, run_id)
+
+
+async def steps_of(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
+    """In the order of the definition the run started with."""
+    definition = await tx.value(
+        "SELECT v.definition FROM run r JOIN workflow_version v USING (practice_id, workflow_id, version) WHERE r.practice_id = $1 AND r.id = $2",
+        tx.practice_id, run_id,
+    )  # fmt: skip
+    rows = await tx.rows("SELECT * FROM step WHERE practice_id = $1 AND run_id = $2", tx.practice_id, run_id)
+    if definition is None:
+        return rows
+    places = {step.id: place for place, (step, _, _) in enumerate(walk(Definition.model_validate(definition).steps))}
+    return sorted(rows, key=lambda row: places[row["step_id"]])
+
+
+async def depths_of(causes: list[tuple[UUID, UUID]], tx: Tx) -> dict[tuple[UUID, UUID], int]:
+    """How deep the runs stand whose action requests (by practice and message id) caused something."""
+    if not causes:
+        return {}
+    rows = await tx.rows(
+        """
+        SELECT o.practice_id, o.id, r.depth FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id)
+        JOIN outbox o USING (practice_id, id) JOIN run r ON r.practice_id = o.practice_id AND r.id = (o.payload ->> 'run_id')::uuid
+        """,
+        [practice_id for practice_id, _ in causes], [message_id for _, message_id in causes],
+    )  # fmt: skip
+    return {(row["practice_id"], row["id"]): row["depth"] for row in rows}

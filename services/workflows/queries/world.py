@@ -1,0 +1,40 @@
+"""Named selects over what is known of patients, appointments and practices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from libs.common.work import Tx
+
+Key = tuple[UUID, UUID]
+"""Practice id and id: what identifies a row of a tenant table."""
+
+
+async def patients(keys: Iterable[Key], tx: Tx) -> dict[Key, dict[str, Any]]:
+    return await _projected(
+        "SELECT p.* FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) JOIN patient p USING (practice_id, id)", keys, tx
+    )
+
+
+async def appointments(keys: Iterable[Key], tx: Tx) -> dict[Key, dict[str, Any]]:
+    return await _projected(
+        "SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) JOIN appointment a USING (practice_id, id)", keys, tx
+    )
+
+
+async def _projected(sql: str, keys: Iterable[Key], tx: Tx) -> dict[Key, dict[str, Any]]:
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    rows = await tx.rows(sql, [key[0] for key in wanted], [key[1] for key in wanted])
+    return {(row["practice_id"], row["id"]): dict(row) for row in rows}
+
+
+async def practices(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str, Any]]:
+    """Name and time zone; a practice not heard of yet has only its id."""
+    ids = list(set(practice_ids))
+    rows = await tx.rows("SELECT practice_id, name, time_zone FROM practice WHERE practice_id = ANY($1::uuid[])", ids)
+    known = {row["practice_id"]: {"id": row["practice_id"], "name": row["name"], "time_zone": row["time_zone"]} for row in rows}
+    return {practice_id: known.get(practice_id, {"id": practice_id}) for practice_id in ids}
