@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
 from libs.common.auth import Principal
+from libs.common.clock import monotonic
 from libs.common.logging import get_logger
 from libs.common.work import Tx, Work
 from libs.contracts.envelope import PLATFORM
@@ -21,6 +23,8 @@ log = get_logger()
 SYSTEM = Principal.platform("supabase")
 BY_PROVIDER = "provider"
 SOURCE = "supabase"
+RECORDED_WITHIN = 1.0
+LOOK_AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ async def token_for(identity: str, wanted: UUID | None, work: Work) -> TokenAnsw
 
     Who was invited and comes in time has accepted by coming. Repeatable: the provider asks again when an answer is lost.
     """
+    await _recorded(identity, work)
     async with work.batch([], SYSTEM) as tx:
         homes = await homes_of(identity, tx)
         await tx.enter({practice_id for practice_id, _ in homes})
@@ -47,6 +52,19 @@ async def token_for(identity: str, wanted: UUID | None, work: Work) -> TokenAnsw
                 return TokenAnswer(None if practice_id == PLATFORM else practice_id)
             refusal = found
     return TokenAnswer(refusal=refusal)
+
+
+async def _recorded(identity: str, work: Work) -> None:
+    """An invitation is in the mail a moment before the provider's answer, which names the identity, is written down here.
+
+    Who follows the link within that moment is waited for, up to ``RECORDED_WITHIN`` seconds.
+    """
+    deadline = monotonic() + RECORDED_WITHIN
+    while monotonic() < deadline:
+        async with work.batch([], SYSTEM) as tx:
+            if await homes_of(identity, tx):
+                return
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 async def _admit(user_id: UUID, tx: Tx) -> str | None:

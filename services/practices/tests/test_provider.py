@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -20,8 +21,11 @@ from libs.common.auth import Principal
 from libs.common.work import Work
 from libs.contracts.practices import UserChanged, UserDeactivated, UserReactivated
 from libs.testing.fixtures import HOOK_SECRET, Headers, Outbox, Token
+from services.practices.commands import identity
+from services.practices.commands.identity import SYSTEM
 from services.practices.commands.reconcile import reconcile
 from services.practices.commands.sending import known_as, send_due
+from services.practices.queries import homes_of
 from services.practices.rules.provider import InviteAnswer, PersonThere
 from services.practices.rules.signatures import SignatureInvalid, check_signature, read_secrets
 from services.practices.tests.conftest import JONAS, Accept
@@ -122,6 +126,24 @@ class TestLogIn:
     async def test_somebody_nobody_knows_is_refused_with_a_sentence(self, hook: Signed) -> None:
         answer = await hook("access-token", login(str(uuid4())))
         assert (answer.status_code, answer.json()) == (200, {"error": {"http_code": 403, "message": "You have no access to any practice."}})
+
+    async def test_by_a_link_followed_before_the_providers_answer_is_written_down_waits_for_it(
+        self, hook: Signed, work: Work, ada: tuple[UUID, str], practice: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked, soon = asyncio.Event(), str(uuid4())
+
+        async def looking(*args: Any) -> Any:
+            found = await homes_of(*args)
+            looked.set()
+            return found
+
+        monkeypatch.setattr(identity, "homes_of", looking)
+        entering = asyncio.ensure_future(hook("access-token", login(soon)))
+        await looked.wait()
+        async with work.batch([practice], SYSTEM) as tx:
+            tx.settle(practice)
+            await known_as((practice, ada[0]), soon, tx)
+        assert (await entering).json()["claims"]["practice_id"] == str(practice)
 
     async def test_of_a_suspended_practice_is_refused(
         self, hook: Signed, client: httpx.AsyncClient, ada: tuple[UUID, str], practice: UUID, as_vantage_admin: Headers
