@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.definition import Definition
+from services.workflows.rules.definition import ActionStep, Definition, WaitStep
 from services.workflows.rules.interpreter import (
     Cancelled,
     Effect,
@@ -201,4 +201,6 @@ class TestProperties:
             open_steps |= {effect.step_id for effect in effects if isinstance(effect, Perform | SetTimer)}
             if state.status is Status.RUNNING and state != State():
                 assert state.waiting
-                assert workflow.program[state.cursor].id in open_steps
+                step = workflow.program[state.cursor]
+                assert isinstance(step, ActionStep | WaitStep)
+                assert step.id in open_steps
