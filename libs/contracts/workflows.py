@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
+
+from pydantic import AwareDatetime
 
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.envelope import Event
+from libs.contracts.marks import Personal
 
-__all__ = ["ActionDescribed", "RunFinished", "RunOutcome", "RunStarted", "WorkflowPublished", "WorkflowUnpublished"]
+__all__ = [
+    "ActionDescribed",
+    "RunFinished",
+    "RunOutcome",
+    "RunRequested",
+    "RunStarted",
+    "RunStuck",
+    "ScheduleReached",
+    "WebhookReceived",
+    "WorkflowPublished",
+    "WorkflowUnpublished",
+]
 
 
 class RunOutcome(StrEnum):
@@ -54,3 +70,47 @@ class RunFinished(Event, type="vantage.workflows.run-finished.v1", subject="run/
     outcome: RunOutcome
     patient_id: UUID | None = None
     error_code: str | None = None
+
+
+class RunStuck(Event, type="vantage.workflows.run-stuck.v1", subject="run/{run_id}"):
+    """A run waits for nothing that could still come, or too long for an answer. Somebody has to look.
+
+    ``code`` says which: ``nothing_to_wait_for``, ``no_answer``, ``unknown_outcome``.
+    """
+
+    run_id: UUID
+    workflow_id: UUID
+    workflow_name: str
+    version: int
+    step_id: str
+    code: str
+    since: AwareDatetime
+
+
+class ScheduleReached(Event, type="vantage.workflows.schedule-reached.v1", subject="workflow/{workflow_id}"):
+    """A time of a workflow's schedule has come, for one patient or for the practice. Date and weekday (1 is Monday) are local."""
+
+    workflow_id: UUID
+    due_at: AwareDatetime
+    local_date: date
+    month_day: str
+    weekday: int
+    patient_id: UUID | None = None
+
+
+class RunRequested(Event, type="vantage.workflows.run-requested.v1", subject="workflow/{workflow_id}"):
+    """A person, or another workflow, wants a run."""
+
+    workflow_id: UUID
+    requested_by: str
+    patient_id: UUID | None = None
+    appointment_id: UUID | None = None
+    values: Personal[dict[str, Any]]
+
+
+class WebhookReceived(Event, type="vantage.workflows.webhook-received.v1", subject="workflow/{workflow_id}"):
+    """A signed call from outside to a workflow's own address."""
+
+    workflow_id: UUID
+    body: Personal[dict[str, Any]]
+    patient_id: UUID | None = None

@@ -10,10 +10,14 @@ from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
 from libs.contracts import notifications, patients, practices
 from libs.contracts.actions import ActionDescribed
+from libs.contracts.envelope import PLATFORM
 from libs.contracts.scheduling import AppointmentState
-from services.workflows.commands.projections import follow_appointments, follow_catalogue, follow_patients, follow_practice
+from services.workflows.commands import projections
+from services.workflows.commands.arrivals import bring_to_rest, deliver
+from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import take_results
+from services.workflows.commands.runs import follow_appointments, take_results
+from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import start_runs
 from services.workflows.rules.triggers import TRIGGERS
 
@@ -23,6 +27,10 @@ class PracticeHeld(Held):
 
 
 def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access) -> None:
+    @consumer.first
+    async def in_turn(events: list[Received[Any]], tx: Tx) -> None:
+        await one_at_a_time({event.practice_id for event in events if event.practice_id != PLATFORM}, tx)
+
     @consumer.on_batch(*TRIGGERS)
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         """What is known first, then what follows from it: an expression sees the state its event reports."""
@@ -30,23 +38,26 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
         people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]
         times = [e for e in events if isinstance(e.data, AppointmentState)]
         if people:
-            await follow_patients(people, tx)
+            await projections.follow_patients(people, tx)
         if times:
-            await follow_appointments(times, tx)
-        await start_runs(events, published, tx)
+            await projections.follow_appointments(times, tx)
+            await follow_appointments(times, published, tx)
+        happenings = [Happening.of(event) for event in events]
+        begun = await start_runs(happenings, published, tx)
+        await bring_to_rest(begun + await deliver(happenings, published, tx), published, tx)
 
     @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
-        await follow_practice(event, tx)
+        await projections.follow_practice(event, tx)
 
     @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
-        await take_results(events, published, tx)
+        await bring_to_rest(await take_results(events, published, tx), published, tx)
 
     @consumer.on(ActionDescribed)
     async def described(event: Received[ActionDescribed], tx: Tx) -> None:
-        await follow_catalogue(event, tx)
+        await projections.follow_catalogue(event, tx)
 
     async def _hold_suspended(events: list[Received[Any]], tx: Tx) -> None:
         """No run starts or goes on for a suspended practice: its messages wait, each in its place, until it is reactivated."""

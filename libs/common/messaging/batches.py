@@ -179,6 +179,8 @@ class Batches:
             message.spans.append(span)
             spans.append(span)
         try:
+            if self._consumer.before is not None and messages:
+                await self._consumer.before(list(messages), tx)
             for handler, group in self._consumer.waves(messages):
                 await handler.run(group, tx)
             await tx.flush()

@@ -30,6 +30,7 @@ class Consumer:
         self.service = service
         self._handlers: dict[str, Handler] = {}
         self._everything: Handler | None = None
+        self.before: BatchHandler | None = None
 
     @property
     def takes_everything(self) -> bool:
@@ -61,6 +62,11 @@ class Consumer:
             return handler
 
         return register
+
+    def first(self, handler: BatchHandler) -> BatchHandler:
+        """Register what happens to a whole batch, in its transaction, before any handler sees a part of it."""
+        self.before = handler
+        return handler
 
     def on_everything(self) -> Callable[[BatchHandler], BatchHandler]:
         """Register the one function that takes every message of every topic; once by its own means."""

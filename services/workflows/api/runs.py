@@ -10,10 +10,11 @@ from pydantic import BaseModel
 
 from libs.common.auth import Permission
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, needs
+from services.workflows.commands.controls import cancel_run
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import RunNotFound, cancel_run
+from services.workflows.commands.runs import RunNotFound
 from services.workflows.queries.runs import run_by_id, runs, steps_of
-from services.workflows.rules.interpreter import Status
+from services.workflows.rules.states import Status
 
 
 class RunView(BaseModel):

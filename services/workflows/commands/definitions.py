@@ -15,8 +15,10 @@ from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, version_exists, workflow_by_id
 from services.workflows.rules.catalogue import catalogue_findings
-from services.workflows.rules.compiling import DefinitionInvalid, Finding, compile_definition
+from services.workflows.rules.compiling import compile_definition
 from services.workflows.rules.definition import Definition
+from services.workflows.rules.findings import DefinitionInvalid, Finding
+from services.workflows.rules.triggers import trigger_name
 
 
 class WorkflowNotFound(NotFound):
@@ -116,7 +118,9 @@ async def publish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
         tx.session.add(version)
     await tx.session.flush()
     await _next_revision(tx)
-    tx.emit(WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=definition.trigger.event))
+    tx.emit(
+        WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=trigger_name(definition.trigger))
+    )
     return WorkflowView.of(workflow)
 
 

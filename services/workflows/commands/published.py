@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from libs.common.logging import get_logger
@@ -17,6 +18,7 @@ from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definition import Definition
 from services.workflows.rules.engines import Engine
+from services.workflows.rules.triggers import started_types
 
 log = get_logger()
 
@@ -32,6 +34,7 @@ class InForce:
     version: int
     name: str
     compiled: CompiledDefinition | None
+    paused: bool = False
 
 
 class PublishedWorkflows:
@@ -63,11 +66,19 @@ class PublishedWorkflows:
             except ValueError as error:  # it was valid when it was published: our code has changed since
                 log.error("definition.broken", workflow_id=str(row["workflow_id"]), version=row["version"], exc_info=error)
                 compiled = None
-            trigger = row["definition"]["trigger"]["event"]
-            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled)
-            by_practice[row["practice_id"]][trigger].append(workflow)
+            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled, row["paused"])
+            for trigger in _events(compiled, row["definition"]):
+                by_practice[row["practice_id"]][trigger].append(workflow)
         for practice, workflows in by_practice.items():
             self._practices[practice] = current[practice], workflows
+
+    async def workflow(self, practice_id: UUID, workflow_id: UUID, tx: Tx) -> InForce | None:
+        """One published workflow, whatever starts it."""
+        row = next((row for row in await published([practice_id], tx, workflow_id)), None)
+        if row is None:
+            return None
+        compiled = self._compiled(workflow_id, row["version"], row["definition"])
+        return InForce(workflow_id, row["version"], row["name"], compiled, row["paused"])
 
     async def version(self, practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> CompiledDefinition:
         """The version a run started with, published or not by now."""
@@ -86,3 +97,11 @@ class PublishedWorkflows:
         while len(self._versions) > MAX_VERSIONS:
             self._versions.popitem(last=False)
         return compiled
+
+
+def _events(compiled: CompiledDefinition | None, definition: dict[str, Any]) -> tuple[str, ...]:
+    """The event types that start it; of one that no longer compiles, those it names."""
+    if compiled is not None:
+        return started_types(compiled.definition.trigger)
+    event = definition["trigger"].get("event")
+    return (event,) if event else ()

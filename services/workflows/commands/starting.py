@@ -1,22 +1,26 @@
-"""Start runs for events: expressions evaluated once per event and workflow, everything written in one set of statements."""
+"""Start runs: every happening meets every published workflow with that trigger, all of a batch in one go."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from libs.common.ids import derived_id
-from libs.common.messaging import Received
 from libs.common.work import Tx
 from libs.contracts.envelope import Event
-from libs.contracts.scheduling import AppointmentBooked
+from services.workflows.commands.enrolling import Candidate, admissions_for
+from services.workflows.commands.happening import Happening, run_row
+from services.workflows.commands.history import Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
-from services.workflows.commands.world import World, id_in, world_of
-from services.workflows.commands.writes import RunRow, Writes
+from services.workflows.commands.world import World, world_of
+from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import depths_of
+from services.workflows.rules.definition import EventTrigger
 from services.workflows.rules.expressions import Expressions
-from services.workflows.rules.interpreter import Finished, Started, State, Status, advance
+from services.workflows.rules.interpreter import advance
+from services.workflows.rules.states import Finished, Started, State, Status
+from services.workflows.rules.templates import as_text
 from services.workflows.rules.triggers import seen_as, started_by
 
 MAX_CHAIN = 8
@@ -26,49 +30,58 @@ LOOP_STOPPED = "loop_stopped"
 
 
 @dataclass(frozen=True)
-class _Occasion:
-    """An event as one of the trigger types it counts as, and the workflows it concerns."""
+class Occasion:
+    """A happening as one trigger, and the workflows that have it."""
 
-    event: Received[Any]
+    happening: Happening
     trigger: str
     workflows: list[InForce]
 
-    @property
-    def ids(self) -> dict[str, Any]:
-        return {name: getattr(self.event.data, name, None) for name in ("patient_id", "appointment_id")}
+
+@dataclass
+class _Gathered:
+    """What a batch comes to before anybody is let in."""
+
+    candidates: list[tuple[Candidate, Event, int, Any]] = field(default_factory=list)
+    decisions: dict[UUID, list[Decision]] = field(default_factory=lambda: defaultdict(list))
+    writes: Writes = field(default_factory=Writes)
 
 
-async def start_runs(events: list[Received[Any]], published: PublishedWorkflows, tx: Tx) -> int:
-    """A run for every published workflow whose trigger is the event and whose condition is true; returns how many.
+async def start_runs(happenings: list[Happening], published: PublishedWorkflows, tx: Tx) -> list[Change]:
+    """Start the runs events call for; returns those that began.
 
     A condition that fails to evaluate makes a failed run that says so: it is not the same as false. At most one run per
     workflow and event, whatever is delivered twice. Raises ``PatientNotYet`` or ``PracticeNotYet`` while news an event
     depends on is on its way over another topic: the event waits and comes again. Runs that go on causing each other are
     stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``.
     """
-    in_force = await published.in_force({event.practice_id for event in events}, tx)
+    in_force = await published.in_force({one.practice_id for one in happenings}, tx)
     occasions = [
-        _Occasion(event, trigger, workflows)
-        for event in events
-        for trigger in started_by(event.data)
-        if (workflows := in_force[event.practice_id].get(trigger))
+        Occasion(one, trigger, workflows)
+        for one in happenings
+        for trigger in started_by(one.data)
+        if (workflows := in_force[one.practice_id].get(trigger))
     ]
-    if not occasions:
-        return 0
-    compiled = [workflow.compiled for occasion in occasions for workflow in occasion.workflows if workflow.compiled is not None]
-    of_interest = frozenset({"patient"}).union(*(one.names for one in compiled))
-    depths = await _depths([occasion.event for occasion in occasions], tx)
-    world = await world_of([(occasion.event.practice_id, occasion.ids) for occasion in occasions], of_interest, tx)
-    writes = Writes()
+    return await start_occasions(occasions, happenings, tx)
+
+
+async def start_occasions(occasions: list[Occasion], happenings: list[Happening], tx: Tx, rerun: int = 0) -> list[Change]:
+    """Start these, and remember all happenings with what was decided."""
+    world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx)
+    depths = await _depths([occasion.happening for occasion in occasions], tx)
+    gathered = _Gathered()
     for occasion in occasions:
-        world.require_patient(occasion.event.practice_id, occasion.ids)
-        _start_all(occasion, depths.get(occasion.event.id, 0), world, writes, tx)
-    return await writes.flush(tx)
+        world.require_patient(occasion.happening.practice_id, occasion.happening.ids())
+        _consider_all(occasion, depths.get(occasion.happening.id, 0), world, gathered)
+    await _let_in(gathered, world, rerun, tx)
+    changes = await gathered.writes.flush(tx)
+    await record(happenings, gathered.decisions, world, tx)
+    return changes
 
 
-async def _depths(events: list[Received[Any]], tx: Tx) -> dict[UUID, int]:
+async def _depths(happenings: list[Happening], tx: Tx) -> dict[UUID, int]:
     """How deep a run stands that an event starts: one deeper than the run whose action caused the event."""
-    causes = {event.id: (event.practice_id, UUID(event.causation_id)) for event in events if _is_uuid(event.causation_id)}
+    causes = {one.id: (one.practice_id, UUID(one.causation_id)) for one in happenings if _is_uuid(one.causation_id)}
     found = await depths_of(list(set(causes.values())), tx)
     return {event_id: found[cause] + 1 for event_id, cause in causes.items() if cause in found}
 
@@ -81,54 +94,79 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-def _start_all(occasion: _Occasion, depth: int, world: World, writes: Writes, tx: Tx) -> None:
-    event = occasion.event
-    message = seen_as(occasion.trigger, event.data, world.patients.get((event.practice_id, occasion.ids["patient_id"])))
-    data = message.model_dump()
+def _consider_all(occasion: Occasion, depth: int, world: World, gathered: _Gathered) -> None:
+    happening = occasion.happening
+    seen = seen_as(occasion.trigger, happening.data, world.patients.get((happening.practice_id, happening.ids()["patient_id"])))
+    data = seen.model_dump()
     bound: dict[Expressions, Any] = {}
     for workflow in occasion.workflows:
         compiled = workflow.compiled
-        if compiled is None:
-            _fail(event, message, workflow, "definition_invalid", writes)
+        refusal = "definition_invalid" if compiled is None else LOOP_STOPPED if depth > MAX_CHAIN else None
+        if refusal is not None or compiled is None:
+            _fail(happening, seen, workflow, refusal or "definition_invalid", gathered, depth)
             continue
-        if depth > MAX_CHAIN:
-            # Workflows that cause each other: the chain ends here, where everybody can see it.
-            _fail(event, message, workflow, LOOP_STOPPED, writes, depth)
+        trigger = compiled.definition.trigger
+        if happening.bulk and not (isinstance(trigger, EventTrigger) and trigger.bulk):
+            gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, "bulk"))
             continue
         if "practice" in compiled.names:
-            world.require_practice(event.practice_id)
+            world.require_practice(happening.practice_id)
         if compiled.expressions not in bound:
-            bound[compiled.expressions] = world.bind(compiled, event.practice_id, data)
-        values = bound[compiled.expressions]
-        if compiled.condition is not None:
-            verdict = compiled.condition.evaluate(values).verdict
-            if verdict.error is not None:
-                _fail(event, message, workflow, f"condition_error:{verdict.error}", writes)
-                continue
-            if not verdict.is_true:
-                continue
-        state, effects = advance(compiled, State(), Started(), values, tx.now)
-        writes.start(_row(event, message, workflow, depth), state, effects, event.cause)
+            bound[compiled.expressions] = world.bind(compiled, happening.practice_id, data)
+        _consider(happening, seen, workflow, bound[compiled.expressions], gathered, depth)
 
 
-def _fail(event: Received[Any], message: Event, workflow: InForce, code: str, writes: Writes, depth: int = 0) -> None:
+def _consider(happening: Happening, seen: Event, workflow: InForce, values: Any, gathered: _Gathered, depth: int) -> None:
+    """The condition, and the key its enrolment goes by."""
+    compiled = workflow.compiled
+    assert compiled is not None
+    if compiled.condition is not None and not compiled.anchored:
+        verdict = compiled.condition.evaluate(values).verdict
+        if verdict.error is not None:
+            _fail(happening, seen, workflow, f"condition_error:{verdict.error}", gathered, depth)
+            return
+        if not verdict.is_true:
+            gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, "filtered"))
+            return
+    patient_id, appointment_id = getattr(seen, "patient_id", None), getattr(seen, "appointment_id", None)
+    key: str | None = None
+    policy = compiled.definition.enrolment.policy if compiled.definition.enrolment else "every"
+    if policy == "once" and patient_id is not None:
+        key = str(patient_id)
+    if policy == "by_key":
+        assert compiled.key is not None
+        found = compiled.key.evaluate(values)
+        key = as_text(found.value) if found.error is None else None
+        if key is None:
+            _fail(happening, seen, workflow, f"key_error:{found.error or 'not_text'}", gathered, depth)
+            return
+        key = key or None
+    gathered.candidates.append((Candidate(happening, workflow, patient_id, appointment_id, key), seen, depth, values))
+
+
+async def _let_in(gathered: _Gathered, world: World, rerun: int, tx: Tx) -> None:
+    admissions = await admissions_for([candidate for candidate, *_ in gathered.candidates], tx)
+    for candidate, seen, depth, values in gathered.candidates:
+        happening, workflow = candidate.happening, candidate.workflow
+        refusal = None if rerun else admissions.refusal(candidate, tx.now)
+        decision = Decision(workflow.workflow_id, workflow.version, refusal or "started")
+        if refusal is None:
+            assert workflow.compiled is not None
+            run = run_row(happening, seen, workflow, depth, rerun)
+            around = world.around(workflow.compiled, happening.practice_id, seen.model_dump(), values)
+            state, effects = advance(workflow.compiled, State(paused=workflow.paused), Started(), around, tx.now)
+            if gathered.writes.start(Change(run, state, effects, happening.cause, workflow.compiled)):
+                admissions.enter(candidate, run.id, tx.now)
+            decision = Decision(workflow.workflow_id, workflow.version, "started", run.id)
+        gathered.decisions[happening.id].append(decision)
+    await admissions.flush(tx)
+
+
+def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:
     failed = State(status=Status.FAILED, error_code=code)
-    writes.start(_row(event, message, workflow, depth), failed, [Finished(Status.FAILED, code)], event.cause)
+    run = run_row(happening, seen, workflow, depth)
+    gathered.writes.start(Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled))
+    gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, code, run.id))
 
 
-def _row(event: Received[Any], message: Event, workflow: InForce, depth: int) -> RunRow:
-    text = event.raw.decode() if message is event.data else message.model_dump_json()
-    ids = {name: getattr(message, name, None) for name in ("patient_id", "appointment_id")}
-    return RunRow(
-        practice_id=event.practice_id, id=_run_id(event, message, workflow), workflow_id=workflow.workflow_id,
-        workflow_name=workflow.name, version=workflow.version, trigger_event_id=event.id, trigger_type=message.type, event=text,
-        patient_id=id_in(ids, "patient_id"), appointment_id=id_in(ids, "appointment_id"), correlation_id=event.correlation_id,
-        traceparent=event.cause.traceparent, depth=depth,
-    )  # fmt: skip
-
-
-def _run_id(event: Received[Any], message: Event, workflow: InForce) -> UUID:
-    """One run per workflow and event; per workflow and appointment where the trigger is its booking."""
-    if isinstance(message, AppointmentBooked):
-        return derived_id("run", workflow.workflow_id, "booked", message.appointment_id)
-    return derived_id("run", workflow.workflow_id, event.id)
+__all__ = ["LOOP_STOPPED", "MAX_CHAIN", "Occasion", "start_occasions", "start_runs"]

@@ -15,11 +15,13 @@ from libs.common.auth import Principal
 from libs.common.logging import get_logger
 from libs.common.telemetry import Cause, link_to, span, traceparent_of
 from libs.common.work import Tx, Work
+from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
+from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
-from services.workflows.rules.interpreter import Input, TimerFired
+from services.workflows.rules.states import Input, TimerFired
 
 log = get_logger()
 
@@ -28,14 +30,17 @@ POSTPONE_SECONDS = 60
 HELD_ELSEWHERE_SECONDS = 0.02
 SYSTEM = Principal.system("timers")
 _AWAKE = "practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))"
+_DUE_PRACTICES = f"""
+SELECT DISTINCT practice_id FROM (SELECT practice_id FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2) due
+"""
 _CLAIM = f"""
 DELETE FROM timer t USING (
-  SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND {_AWAKE}
+  SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND practice_id = ANY($3::uuid[]) AND {_AWAKE}
   ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id RETURNING t.practice_id, t.run_id, t.step_id
 """
-_DUE = f"SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND {_AWAKE} ORDER BY due_at LIMIT $2"
-_NEXT = f"SELECT min(due_at) FROM timer WHERE {_AWAKE}"
+_DUE = f"SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2"
+_NEXT = f"SELECT min(due_at) FROM timer WHERE NOT held AND {_AWAKE}"
 _POSTPONE = "UPDATE timer SET due_at = $4 WHERE practice_id = $1 AND run_id = $2 AND step_id = $3"
 
 
@@ -55,7 +60,9 @@ async def fire_due(work: Work, published: PublishedWorkflows) -> int:
 
 async def _fire(limit: int, work: Work, published: PublishedWorkflows) -> int:
     async with work.batch([], SYSTEM) as tx:
-        timers = await tx.rows(_CLAIM, tx.now, limit)
+        practices = [row["practice_id"] for row in await tx.rows(_DUE_PRACTICES, tx.now, limit)]
+        await one_at_a_time(practices, tx)
+        timers = await tx.rows(_CLAIM, tx.now, limit, practices) if practices else []
         if timers:
             await _advance(timers, published, tx)
         return len(timers)
@@ -65,6 +72,7 @@ async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> in
     key = row["practice_id"], row["run_id"], row["step_id"]
     try:
         async with work.batch([], SYSTEM) as tx:
+            await one_at_a_time([row["practice_id"]], tx)
             taken = await tx.rows(
                 "DELETE FROM timer WHERE practice_id = $1 AND run_id = $2 AND step_id = $3 RETURNING practice_id, run_id, step_id", *key
             )
@@ -92,7 +100,7 @@ async def _advance(timers: list[Any], published: PublishedWorkflows, tx: Tx) -> 
         with span("timer fired", parent=Context(), links=links, attributes={"vantage.run_id": str(run["id"])}) as current:
             cause = Cause(run["correlation_id"], str(run["trigger_event_id"]), traceparent_of(current), "")
         inputs.append((key, TimerFired(row["step_id"]), cause))
-    await advance_runs(inputs, published, tx)
+    await bring_to_rest(await advance_runs(inputs, published, tx), published, tx)
 
 
 async def seconds_until_next(work: Work) -> float | None:

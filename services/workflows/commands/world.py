@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,8 +10,9 @@ from uuid import UUID
 from libs.common.errors import NotFound
 from libs.common.work import Tx
 from services.workflows.queries.world import Key, appointments, patients, practices
-from services.workflows.rules.compiling import CompiledDefinition
+from services.workflows.rules.compiling import AwaitedRule, CompiledDefinition
 from services.workflows.rules.context import values_for
+from services.workflows.rules.states import Surroundings
 
 
 class PatientNotYet(NotFound):
@@ -29,12 +31,39 @@ class World:
     appointments: dict[Key, Any]
     practices: dict[UUID, dict[str, Any]]
 
+    def around(self, compiled: CompiledDefinition, practice_id: UUID, event: dict[str, Any], bound: Any = None) -> Surroundings:
+        """What a run started by the event sees. ``bound``: the values without outputs of steps, made before."""
+        patient, appointment = self._about(practice_id, event)
+        practice = self._practice(practice_id)
+
+        def bind(outputs: Mapping[str, Any]) -> Any:
+            if bound is not None and not outputs:
+                return bound
+            return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, practice, outputs))
+
+        return Surroundings(bind, appointment, practice)
+
     def bind(self, compiled: CompiledDefinition, practice_id: UUID, event: dict[str, Any]) -> Any:
         """The values of one event, for every definition about its kind."""
+        return self.around(compiled, practice_id, event).bind({})
+
+    def bind_awaited(
+        self, rule: AwaitedRule, practice_id: UUID, event: dict[str, Any], trigger: dict[str, Any], outputs: Mapping[str, Any]
+    ) -> Any:
+        """The values a run that waits sees of the event that came."""
+        patient, appointment = self._about(practice_id, event)
+        practice = self._practice(practice_id)
+        return rule.expressions.bind(values_for(rule.fields, event, patient, appointment, practice, outputs, trigger))
+
+    def seen(self, practice_id: UUID, event: dict[str, Any]) -> dict[str, Any]:
+        """What was known when the event was looked at: what its expressions saw besides the event."""
+        patient, appointment = self._about(practice_id, event)
+        return {"patient": patient, "appointment": appointment, "practice": self._practice(practice_id)}
+
+    def _about(self, practice_id: UUID, event: dict[str, Any]) -> tuple[Any, Any]:
         patient_id, appointment_id = id_in(event, "patient_id"), id_in(event, "appointment_id")
         patient = self.patients.get((practice_id, patient_id)) if patient_id else None
-        appointment = self.appointments.get((practice_id, appointment_id)) if appointment_id else None
-        return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, self._practice(practice_id)))
+        return patient, self.appointments.get((practice_id, appointment_id)) if appointment_id else None
 
     def require_patient(self, practice_id: UUID, event: dict[str, Any]) -> None:
         """An event that names a patient waits for news of that patient: not yet is not the same as no. Raises ``PatientNotYet``."""
@@ -51,7 +80,10 @@ class World:
         return self.practices.get(practice_id, {"id": practice_id})
 
 
-async def world_of(named: list[tuple[UUID, dict[str, Any]]], of_interest: frozenset[str], tx: Tx) -> World:
+EVERYTHING = frozenset({"patient", "appointment", "practice"})
+
+
+async def world_of(named: list[tuple[UUID, dict[str, Any]]], tx: Tx, of_interest: frozenset[str] = EVERYTHING) -> World:
     """What the events name, as far as expressions look at it: at most three statements however many there are."""
     who = [(practice, patient) for practice, event in named if (patient := id_in(event, "patient_id"))]
     what = [(practice, appointment) for practice, event in named if (appointment := id_in(event, "appointment_id"))]

@@ -3,208 +3,217 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import cast
 from uuid import UUID
 
-from libs.common.ids import derived_id
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
-from libs.contracts.actions import ActionRequest
-from libs.contracts.envelope import MESSAGES
-from libs.contracts.workflows import RunFinished, RunOutcome, RunStarted
+from services.workflows.commands import messages
+from services.workflows.commands.rows import RunRow, StepRow, failed_step, is_anchored, jittered, memory_of, step_row
 from services.workflows.queries.definitions import action_owners
-from services.workflows.rules.interpreter import Branched, Effect, Finished, Perform, SetTimer, Skipped, State, Status, StepEnded, Stopped
+from services.workflows.rules.compiling import EXITS, CompiledDefinition
+from services.workflows.rules.states import Effect, Finished, OpenWait, Perform, SetTimer, State, Status, StepEnded
 
 _INSERT_RUNS = """
 INSERT INTO run (practice_id, id, workflow_id, workflow_name, version, trigger_event_id, trigger_type, event, patient_id, appointment_id,
-  status, cursor, waiting, error_code, correlation_id, traceparent, depth, started_at, finished_at)
-SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
+  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, anchored, rerun, failed_step, started_at, finished_at)
+SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[], $7::text[], $8::jsonb[], $9::uuid[], $10::uuid[], $11::text[],
-  $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[]) AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp)
+  $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[], $19::jsonb[], $20::bool[], $21::bool[], $22::int[], $23::text[])
+  AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs)
 ON CONFLICT DO NOTHING RETURNING id
 """
 _UPDATE_RUNS = """
-UPDATE run r SET status = t.s, cursor = t.c, waiting = t.w, error_code = t.e, finished_at = CASE WHEN t.s = 'running' THEN NULL ELSE coalesce(r.finished_at, $7::timestamptz) END
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::bool[], $6::text[]) AS t (p, i, s, c, w, e)
+UPDATE run r SET status = t.s, cursor = t.c, waiting = t.w, error_code = t.e, memory = t.m, paused = t.pa, anchored = t.a, failed_step = t.f,
+  finished_at = CASE WHEN t.s = 'running' THEN NULL ELSE coalesce(r.finished_at, $7::timestamptz) END
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::bool[], $6::text[], $8::jsonb[], $9::bool[], $10::bool[], $11::text[])
+  AS t (p, i, s, c, w, e, m, pa, a, f)
 WHERE r.practice_id = t.p AND r.id = t.i
 """
 _STEPS = """
-INSERT INTO step (practice_id, run_id, step_id, kind, status, action, effect_key, due_at, error_code, detail, started_at, finished_at)
-SELECT p, r, i, k, s, a, e, d, er, de, $10, CASE WHEN s IN ('requested', 'waiting', 'unknown') THEN NULL ELSE $10::timestamptz END
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::text[], $11::text[])
-  AS t (p, r, i, k, s, a, e, d, er, de)
-ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code, finished_at = excluded.finished_at
+INSERT INTO step (practice_id, run_id, step_id, kind, status, action, effect_key, due_at, error_code, detail, input, output, attempt, started_at, finished_at)
+SELECT p, r, i, k, s, a, e, d, er, de, ip, op, at, $10, CASE WHEN s IN ('requested', 'waiting', 'retrying', 'unknown') THEN NULL ELSE $10::timestamptz END
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::text[], $11::text[],
+  $12::jsonb[], $13::jsonb[], $14::int[]) AS t (p, r, i, k, s, a, e, d, er, de, ip, op, at)
+ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code,
+  finished_at = excluded.finished_at, due_at = coalesce(excluded.due_at, step.due_at), effect_key = coalesce(excluded.effect_key, step.effect_key),
+  input = coalesce(excluded.input, step.input), output = coalesce(excluded.output, step.output), attempt = greatest(excluded.attempt, step.attempt)
 """
 _TIMERS = """
-INSERT INTO timer SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) ON CONFLICT DO NOTHING
+INSERT INTO timer (practice_id, run_id, step_id, due_at, held)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bool[])
+ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET due_at = excluded.due_at, held = excluded.held
 """
-_OUTCOMES = {Status.COMPLETED: RunOutcome.COMPLETED, Status.FAILED: RunOutcome.FAILED, Status.CANCELLED: RunOutcome.CANCELLED}
+_WAITS = """
+INSERT INTO event_wait SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[]) ON CONFLICT DO NOTHING
+"""
+_NO_TIMERS = "DELETE FROM timer t USING unnest($1::uuid[], $2::uuid[]) AS e (p, r) WHERE t.practice_id = e.p AND t.run_id = e.r"
+_NO_WAITS = """
+DELETE FROM event_wait w USING unnest($1::uuid[], $2::uuid[], $3::text[]) AS e (p, r, s)
+WHERE w.practice_id = e.p AND w.run_id = e.r AND (e.s = '' OR w.step_id = e.s)
+"""
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """A run as the engine sees it."""
+class Change:
+    """A run, where it stands now, and what led there."""
 
-    practice_id: UUID
-    id: UUID
-    workflow_id: UUID
-    workflow_name: str
-    version: int
-    trigger_event_id: UUID
-    trigger_type: str
-    event: str
-    patient_id: UUID | None
-    appointment_id: UUID | None
-    correlation_id: str
-    traceparent: str
-    depth: int = 0
-
-
-@dataclass
-class _StepRow:
-    practice_id: UUID
-    run_id: UUID
-    step_id: str
-    kind: str
-    status: str
-    action: str | None = None
-    effect_key: UUID | None = None
-    due_at: datetime | None = None
-    error_code: str | None = None
-    detail: str | None = None
+    run: RunRow
+    state: State
+    effects: list[Effect]
+    cause: Cause
+    compiled: CompiledDefinition | None
 
 
 @dataclass
 class Writes:
     """Gather with ``start`` and ``advance``, then ``flush`` once. Of two starts of one run the first counts."""
 
-    started: list[tuple[RunRow, State, list[Effect], Cause]] = field(default_factory=list)
-    advanced: list[tuple[RunRow, State, list[Effect], Cause]] = field(default_factory=list)
+    started: list[Change] = field(default_factory=list)
+    advanced: list[Change] = field(default_factory=list)
 
     _known: set[UUID] = field(default_factory=set)
 
-    def start(self, run: RunRow, state: State, effects: list[Effect], cause: Cause) -> None:
-        if run.id not in self._known:
-            self._known.add(run.id)
-            self.started.append((run, state, effects, cause))
+    def start(self, change: Change) -> bool:
+        """False when this run was started before in this batch."""
+        if change.run.id in self._known:
+            return False
+        self._known.add(change.run.id)
+        self.started.append(change)
+        return True
 
-    def advance(self, run: RunRow, state: State, effects: list[Effect], cause: Cause) -> None:
-        self.advanced.append((run, state, effects, cause))
+    def advance(self, change: Change) -> None:
+        self.advanced.append(change)
 
-    async def flush(self, tx: Tx) -> int:
-        """Write everything and say it; returns how many runs are new. A run that exists already starts no second time."""
+    async def flush(self, tx: Tx) -> list[Change]:
+        """Write everything and say it; returns what took effect. A run that exists already starts no second time."""
         new = await self._insert_runs(tx)
         await self._update_runs(tx)
-        changes = [entry for entry in self.started if entry[0].id in new] + self.advanced
+        changes = [change for change in self.started if change.run.id in new] + self.advanced
         if changes:
-            await self._write_steps(changes, tx)
-            await self._say(changes, new, tx)
-        return len(new)
+            await _write_steps(changes, tx)
+            await _write_timers(changes, tx)
+            await _write_waits(changes, new, tx)
+            await _say(changes, new, tx)
+        return changes
 
     async def _insert_runs(self, tx: Tx) -> set[UUID]:
         if not self.started:
             return set()
-        runs = [run for run, _, _, _ in self.started]
-        states = [state for _, state, _, _ in self.started]
+        runs = [change.run for change in self.started]
+        states = [change.state for change in self.started]
         rows = await tx.rows(
             _INSERT_RUNS, [r.practice_id for r in runs], [r.id for r in runs], [r.workflow_id for r in runs], [r.workflow_name for r in runs],
             [r.version for r in runs], [r.trigger_event_id for r in runs], [r.trigger_type for r in runs], [r.event for r in runs],
             [r.patient_id for r in runs], [r.appointment_id for r in runs], [s.status for s in states], [s.cursor for s in states],
             [s.waiting for s in states], [s.error_code for s in states], [r.correlation_id for r in runs], [r.traceparent for r in runs], tx.now,
-            [r.depth for r in runs],
+            [r.depth for r in runs], [memory_of(s) for s in states], [s.paused for s in states],
+            [is_anchored(change.compiled, change.state) for change in self.started], [r.rerun for r in runs],
+            [failed_step(change.compiled, change.state) for change in self.started],
         )  # fmt: skip
         return {row["id"] for row in rows}
 
     async def _update_runs(self, tx: Tx) -> None:
         if not self.advanced:
             return
-        runs = [run for run, _, _, _ in self.advanced]
-        states = [state for _, state, _, _ in self.advanced]
+        runs = [change.run for change in self.advanced]
+        states = [change.state for change in self.advanced]
         await tx.execute(
             _UPDATE_RUNS, [r.practice_id for r in runs], [r.id for r in runs], [s.status for s in states], [s.cursor for s in states],
-            [s.waiting for s in states], [s.error_code for s in states], tx.now,
+            [s.waiting for s in states], [s.error_code for s in states], tx.now, [memory_of(s) for s in states],
+            [s.paused for s in states], [is_anchored(change.compiled, change.state) for change in self.advanced],
+            [failed_step(change.compiled, change.state) for change in self.advanced],
         )  # fmt: skip
 
-    async def _write_steps(self, changes: list[tuple[RunRow, State, list[Effect], Cause]], tx: Tx) -> None:
-        latest: dict[tuple[UUID, str], _StepRow] = {}
-        for run, _, effects, _ in changes:
-            for effect in effects:
-                step = _step_row(run, effect)
-                if step is not None:
-                    latest[run.id, step.step_id] = step
-        rows = list(latest.values())
-        if rows:
-            await tx.execute(
-                _STEPS, [s.practice_id for s in rows], [s.run_id for s in rows], [s.step_id for s in rows], [s.kind for s in rows],
-                [s.status for s in rows], [s.action for s in rows], [s.effect_key for s in rows], [s.due_at for s in rows],
-                [s.error_code for s in rows], tx.now, [s.detail for s in rows],
-            )  # fmt: skip
-        timers = [step for step in rows if step.due_at is not None]
-        if timers:
-            await tx.execute(
-                _TIMERS,
-                [s.practice_id for s in timers],
-                [s.run_id for s in timers],
-                [s.step_id for s in timers],
-                [s.due_at for s in timers],
-            )
 
-    async def _say(self, changes: list[tuple[RunRow, State, list[Effect], Cause]], new: set[UUID], tx: Tx) -> None:
-        asked = {effect.action for _, _, effects, _ in changes for effect in effects if isinstance(effect, Perform)}
-        owners = await action_owners(asked, tx) if asked else {}
-        for run, _, effects, cause in changes:
-            if run.id in new:
-                tx.emit(_started(run), because=cause, practice_id=run.practice_id)
-            for effect in effects:
-                if isinstance(effect, Perform):
-                    tx.emit(_request(run, effect, owners[effect.action]), because=cause, practice_id=run.practice_id)
-                elif isinstance(effect, Finished):
-                    tx.emit(_finished(run, effect), because=cause, practice_id=run.practice_id)
+async def _write_steps(changes: list[Change], tx: Tx) -> None:
+    latest: dict[tuple[UUID, str], StepRow] = {}
+    for change in changes:
+        for effect in change.effects:
+            step = step_row(change.run, effect)
+            if step is not None:
+                latest[change.run.id, step.step_id] = _after(latest.get((change.run.id, step.step_id)), step)
+    rows = list(latest.values())
+    if rows:
+        await tx.execute(
+            _STEPS, [s.practice_id for s in rows], [s.run_id for s in rows], [s.step_id for s in rows], [s.kind for s in rows],
+            [s.status for s in rows], [s.action for s in rows], [s.effect_key for s in rows], [s.due_at for s in rows],
+            [s.error_code for s in rows], tx.now, [s.detail for s in rows], [s.input for s in rows], [s.output for s in rows],
+            [s.attempt for s in rows],
+        )  # fmt: skip
 
 
-def effect_key(run_id: UUID, step_id: str) -> UUID:
-    """The one name of an action of a run, from here to the provider."""
-    return derived_id("effect", run_id, step_id)
+def _after(before: StepRow | None, step: StepRow) -> StepRow:
+    """Two effects on one step in one batch: the later one's status, what only the earlier one knew kept."""
+    if before is not None:
+        step.action = step.action or before.action
+        step.effect_key = step.effect_key or before.effect_key
+        step.due_at = step.due_at or before.due_at
+        step.input, step.output = step.input or before.input, step.output or before.output
+        step.error_code = step.error_code or (before.error_code if step.status == "retrying" else None)
+        step.attempt = max(step.attempt, before.attempt)
+    return step
 
 
-def _step_row(run: RunRow, effect: Effect) -> _StepRow | None:
-    where = run.practice_id, run.id
-    match effect:
-        case Perform(step_id, action, _):
-            return _StepRow(*where, step_id, "action", "requested", action, effect_key(run.id, step_id))
-        case SetTimer(step_id, due_at):
-            return _StepRow(*where, step_id, "wait", "waiting", due_at=due_at)
-        case Skipped(step_id):
-            return _StepRow(*where, step_id, "action", "skipped")
-        case Branched(step_id, number):
-            return _StepRow(*where, step_id, "branch", "succeeded", detail="otherwise" if number is None else f"case {number + 1}")
-        case Stopped(step_id):
-            return _StepRow(*where, step_id, "stop", "succeeded")
-        case StepEnded(step_id, outcome, error_code):
-            return _StepRow(*where, step_id, "action", outcome, error_code=error_code)
-        case Finished():
-            return None
+async def _write_timers(changes: list[Change], tx: Tx) -> None:
+    """A run waits for one timer at most. One it does not wait for any more is gone."""
+    set_: dict[UUID, tuple[RunRow, SetTimer, bool]] = {}
+    over: dict[UUID, RunRow] = {}
+    for change in changes:
+        for effect in change.effects:
+            if isinstance(effect, SetTimer):
+                set_[change.run.id] = change.run, effect, change.state.paused
+            elif isinstance(effect, Finished) or (isinstance(effect, StepEnded) and effect.kind != "action"):
+                over[change.run.id] = change.run
+                set_.pop(change.run.id, None)
+    if over:
+        await tx.execute(_NO_TIMERS, [run.practice_id for run in over.values()], [run.id for run in over.values()])
+    if set_:
+        timers = list(set_.values())
+        await tx.execute(
+            _TIMERS, [run.practice_id for run, _, _ in timers], [run.id for run, _, _ in timers], [timer.step_id for _, timer, _ in timers],
+            [jittered(run, timer, tx.now) for run, timer, _ in timers], [held for _, _, held in timers],
+        )  # fmt: skip
 
 
-def _started(run: RunRow) -> RunStarted:
-    return RunStarted(
-        run_id=run.id, workflow_id=run.workflow_id, workflow_name=run.workflow_name, version=run.version,
-        trigger_event_id=run.trigger_event_id, patient_id=run.patient_id,
-    )  # fmt: skip
+async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
+    """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin."""
+    opened: list[tuple[RunRow, str, int, str, UUID]] = []
+    closed: list[tuple[RunRow, str]] = []
+    for change in changes:
+        run = change.run
+        if not run.awaits:
+            continue
+        if run.id in new and change.state.status is Status.RUNNING and change.compiled is not None:
+            for number, rule in enumerate(change.compiled.awaited.get(EXITS, ())):
+                subject = run.patient_id or run.appointment_id
+                opened += [(run, EXITS, number, rule.event, subject)] if subject else []
+        for effect in change.effects:
+            if isinstance(effect, OpenWait) and (subject := run.about(effect.about)) is not None:
+                opened += [(run, effect.step_id, number, event, subject) for number, event in enumerate(effect.events)]
+            elif isinstance(effect, StepEnded) and effect.kind == "wait_for":
+                opened = [one for one in opened if (one[0].id, one[1]) != (run.id, effect.step_id)]
+                closed.append((run, effect.step_id))
+            elif isinstance(effect, Finished):
+                opened = [one for one in opened if one[0].id != run.id]
+                closed.append((run, ""))
+    if closed:
+        await tx.execute(_NO_WAITS, [run.practice_id for run, _ in closed], [run.id for run, _ in closed], [step for _, step in closed])
+    if opened:
+        await tx.execute(
+            _WAITS, [run.practice_id for run, *_ in opened], [run.id for run, *_ in opened], [step for _, step, *_ in opened],
+            [number for _, _, number, _, _ in opened], [event for *_, event, _ in opened], [subject for *_, subject in opened],
+        )  # fmt: skip
 
 
-def _finished(run: RunRow, effect: Finished) -> RunFinished:
-    return RunFinished(
-        run_id=run.id, workflow_id=run.workflow_id, workflow_name=run.workflow_name, version=run.version,
-        outcome=_OUTCOMES[effect.status], patient_id=run.patient_id, error_code=effect.error_code,
-    )  # fmt: skip
-
-
-def _request(run: RunRow, effect: Perform, owner: str) -> ActionRequest:
-    """The command to the action's owner. The catalogue knew the action when the version was published."""
-    request = cast("type[ActionRequest]", MESSAGES[f"vantage.{owner}.perform-action.v1"])
-    return request(
-        effect_key=effect_key(run.id, effect.step_id), action=effect.action, run_id=run.id, step_id=effect.step_id,
-        patient_id=run.patient_id, parameters=effect.parameters,
-    )  # fmt: skip
+async def _say(changes: list[Change], new: set[UUID], tx: Tx) -> None:
+    asked = {effect.action for change in changes for effect in change.effects if isinstance(effect, Perform)}
+    owners = await action_owners(asked, tx) if asked else {}
+    for change in changes:
+        run = change.run
+        if run.id in new:
+            tx.emit(messages.started(run), because=change.cause, practice_id=run.practice_id)
+        for effect in change.effects:
+            if isinstance(effect, Perform):
+                tx.emit(messages.request(run, effect, owners[effect.action]), because=change.cause, practice_id=run.practice_id)
+            elif isinstance(effect, Finished):
+                tx.emit(messages.finished(run, effect), because=change.cause, practice_id=run.practice_id)

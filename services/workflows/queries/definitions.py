@@ -37,14 +37,16 @@ async def revisions(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, int]:
     return dict.fromkeys(ids, 0) | {row["practice_id"]: row["number"] for row in rows}
 
 
-async def published(practice_ids: list[UUID], tx: Tx) -> list[asyncpg.Record]:
+async def published(practice_ids: list[UUID], tx: Tx, workflow_id: UUID | None = None) -> list[asyncpg.Record]:
+    """What is in force in these practices, or the one workflow."""
     return await tx.rows(
         """
-        SELECT v.practice_id, v.workflow_id, v.version, v.name, v.definition FROM workflow w
+        SELECT v.practice_id, v.workflow_id, v.version, v.name, v.definition, w.paused FROM workflow w
         JOIN workflow_version v ON v.practice_id = w.practice_id AND v.workflow_id = w.id AND v.version = w.published_version
-        WHERE w.practice_id = ANY($1::uuid[]) ORDER BY v.practice_id, v.workflow_id
+        WHERE w.practice_id = ANY($1::uuid[]) AND ($2::uuid IS NULL OR w.id = $2) ORDER BY v.practice_id, v.workflow_id
         """,
         practice_ids,
+        workflow_id,
     )
 
 

@@ -9,7 +9,8 @@ import asyncpg
 
 from libs.common.work import Tx
 from services.workflows.queries.world import Key
-from services.workflows.rules.definition import Definition, walk
+from services.workflows.rules.definition import Definition
+from services.workflows.rules.steps import walk
 
 
 async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
@@ -53,7 +54,7 @@ async def steps_of(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
     if definition is None:
         return rows
     places = {step.id: place for place, (step, _, _) in enumerate(walk(Definition.model_validate(definition).steps))}
-    return sorted(rows, key=lambda row: places[row["step_id"]])
+    return sorted(rows, key=lambda row: places.get(row["step_id"], -1))
 
 
 async def depths_of(causes: list[tuple[UUID, UUID]], tx: Tx) -> dict[tuple[UUID, UUID], int]:
@@ -68,3 +69,37 @@ async def depths_of(causes: list[tuple[UUID, UUID]], tx: Tx) -> dict[tuple[UUID,
         [practice_id for practice_id, _ in causes], [message_id for _, message_id in causes],
     )  # fmt: skip
     return {(row["practice_id"], row["id"]): row["depth"] for row in rows}
+
+
+async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]:
+    """Runs that wait for a time of these appointments (practice and appointment id)."""
+    return await tx.rows(
+        """
+        SELECT r.practice_id, r.id, r.appointment_id FROM run r
+        JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, appointment_id) USING (practice_id, appointment_id)
+        WHERE r.status = 'running' AND r.anchored
+        """,
+        [key[0] for key in appointments], [key[1] for key in appointments],
+    )  # fmt: skip
+
+
+async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asyncpg.Record]:
+    """Who waits for events of these types about these subjects (practice, event type, patient or appointment id)."""
+    return await tx.rows(
+        """
+        SELECT w.* FROM event_wait w JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::uuid[])) AS t (practice_id, event_type, subject)
+        USING (practice_id, event_type, subject) ORDER BY w.practice_id, w.run_id, w.step_id, w.number
+        """,
+        [practice for practice, _, _ in subjects], [event_type for _, event_type, _ in subjects], [subject for _, _, subject in subjects],
+    )  # fmt: skip
+
+
+async def events_since(practice_id: UUID, subject: UUID, types: list[str], since: datetime, but: UUID, tx: Tx) -> list[asyncpg.Record]:
+    """Events about a patient or an appointment from ``since`` on, oldest first, without the one that started the run."""
+    return await tx.rows(
+        """
+        SELECT event_id, type, data, at FROM event_log WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[])
+          AND at >= $4 AND event_id <> $5 ORDER BY at, event_id LIMIT 200
+        """,
+        practice_id, subject, types, since, but,
+    )  # fmt: skip

@@ -33,8 +33,10 @@ async def _projected(sql: str, keys: Iterable[Key], tx: Tx) -> dict[Key, dict[st
 
 
 async def practices(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str, Any]]:
-    """Name and time zone; a practice not heard of yet has only its id."""
+    """Name, time zone, opening hours and holidays; a practice not heard of yet has only its id."""
     ids = list(set(practice_ids))
-    rows = await tx.rows("SELECT practice_id, name, time_zone FROM practice WHERE practice_id = ANY($1::uuid[])", ids)
-    known = {row["practice_id"]: {"id": row["practice_id"], "name": row["name"], "time_zone": row["time_zone"]} for row in rows}
+    rows = await tx.rows(
+        "SELECT practice_id AS id, name, time_zone, opening_hours, holidays FROM practice WHERE practice_id = ANY($1::uuid[])", ids
+    )
+    known = {row["id"]: dict(row) for row in rows}
     return {practice_id: known.get(practice_id, {"id": practice_id}) for practice_id in ids}

@@ -7,8 +7,9 @@ from typing import Any
 
 import jsonschema
 
-from services.workflows.rules.compiling import Finding, pointer_part
-from services.workflows.rules.definition import ActionStep, Definition, walk
+from services.workflows.rules.definition import Definition
+from services.workflows.rules.findings import Finding, pointer_part
+from services.workflows.rules.steps import ActionStep, walk
 from services.workflows.rules.templates import is_template
 
 Catalogue = Mapping[str, Mapping[str, Any]]

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from libs.contracts.envelope import Message
 from services.workflows.rules.expressions import Fields, FieldType, Values
+from services.workflows.rules.states import NOTHING
 
 PATIENT = ("id", "given_name", "family_name", "email", "phone", "birth_date")
 APPOINTMENT: dict[str, FieldType] = {
@@ -35,17 +36,19 @@ _SCALARS: dict[Any, FieldType] = {
 }
 
 
-def fields_for(event: type[Message]) -> Fields:
+def fields_for(event: type[Message], *, awaiting: bool = False) -> Fields:
     """Every dotted name an expression of a workflow triggered by ``event`` may use, with its type.
 
-    A patient's fields are dynamic: all are null while nobody was matched. So are optional fields of the event.
+    A patient's fields are dynamic: all are null while nobody was matched. So are optional fields of the event. ``steps`` holds
+    what earlier steps left; ``awaiting`` an event, ``trigger`` is the data of the one that started the run.
     """
     fields = {f"event.{name}": kind for name, kind in _model_fields(event)}
     if "patient_id" in event.model_fields:
         fields |= {f"patient.{name}": FieldType.DYN for name in PATIENT}
     if "appointment_id" in event.model_fields:
         fields |= {f"appointment.{name}": kind for name, kind in APPOINTMENT.items()}
-    return fields | {f"practice.{name}": FieldType.DYN for name in PRACTICE}
+    whole = {"steps": FieldType.DYN} | ({"trigger": FieldType.DYN} if awaiting else {})
+    return fields | {f"practice.{name}": FieldType.DYN for name in PRACTICE} | whole
 
 
 def _model_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldType]]:
@@ -80,6 +83,8 @@ def values_for(
     patient: Mapping[str, Any] | None,
     appointment: Mapping[str, Any] | None,
     practice: Mapping[str, Any],
+    steps: Mapping[str, Any] = NOTHING,
+    trigger: Mapping[str, Any] = NOTHING,
 ) -> Values:
     """The value of every declared name; what is not known is null."""
     sources: dict[str, Mapping[str, Any]] = {
@@ -91,6 +96,9 @@ def values_for(
     values: dict[str, Any] = {}
     for name in fields:
         root, _, rest = name.partition(".")
+        if not rest:
+            values[name] = _plain(dict(steps if root == "steps" else trigger))
+            continue
         value = sources[root].get(rest) if "." not in rest else _deep(sources[root], rest)
         values[name] = value if value is None or type(value) in _PLAIN else _plain(value)
     return values

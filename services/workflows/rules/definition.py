@@ -1,122 +1,124 @@
-"""A definition is data: trigger, condition, steps. This module says what may be written down."""
+"""A definition is data: trigger, condition, enrolment, exit conditions, steps. This module says what may be written down."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from services.workflows.rules.expressions import MAX_SOURCE
+from services.workflows.rules.steps import (
+    LONGEST_WAIT,
+    MAX_DEPTH,
+    MAX_STEPS,
+    Anchor,
+    Awaited,
+    EventType,
+    Expression,
+    Part,
+    PastDue,
+    Step,
+    walk,
+)
 
-MAX_STEPS = 50
-MAX_DEPTH = 5
-MAX_PARAMETER_DEPTH = 8
-MAX_PARAMETER_VALUES = 500
-MAX_PARAMETER_CHARACTERS = 20_000
-LONGEST_WAIT = timedelta(days=400)
-SHORTEST_WAIT = timedelta(milliseconds=100)
-
-Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE)]
-"""A CEL expression, bounded in length."""
-
-StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
+MAX_EXITS = 10
 
 
-def _bounded(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Refuses what would be a load to walk, not only to keep."""
-    values = characters = 0
-    todo: list[tuple[Any, int]] = [(parameters, 1)]
-    while todo:
-        value, depth = todo.pop()
-        values += 1
-        inner: list[Any] = []
-        if isinstance(value, dict):
-            inner = [*value.keys(), *value.values()]
-        elif isinstance(value, list):
-            inner = value
-        elif isinstance(value, str):
-            characters += len(value)
-        if depth > MAX_PARAMETER_DEPTH or values > MAX_PARAMETER_VALUES or characters > MAX_PARAMETER_CHARACTERS:
-            message = "parameters are too large or too deeply nested"
+class EventTrigger(Part):
+    """The event type that starts a run, for example ``vantage.scheduling.appointment-booked.v1``.
+
+    Bulk changes, such as an import, start nothing unless ``bulk`` says so.
+    """
+
+    kind: Literal["event"] = "event"
+    event: EventType
+    bulk: bool = False
+
+
+class AnchoredTrigger(Part):
+    """A time before or after every appointment. It follows an appointment that moves and vanishes with one that is cancelled.
+
+    The condition is asked when the time has come. ``past_due`` decides for appointments booked inside the window.
+    """
+
+    kind: Literal["anchored"]
+    anchor: Anchor
+    past_due: PastDue
+
+
+class ScheduleTrigger(Part):
+    """A cron expression of five fields, in a time zone (the practice's without). One run for the practice, or for each patient.
+
+    ``catch_up``: of the times missed while nothing ran, start for none, the latest, or all (at most 100). ``overlap`` "skip" starts
+    nothing while a run of this workflow (for that patient) goes on.
+    """
+
+    kind: Literal["schedule"]
+    cron: Annotated[str, StringConstraints(max_length=100)]
+    time_zone: Annotated[str, StringConstraints(max_length=64)] | None = None
+    for_each: Literal["practice", "patient"] = "practice"
+    catch_up: Literal["none", "latest", "all"] = "latest"
+    overlap: Literal["skip", "allow"] = "skip"
+
+
+class ManualTrigger(Part):
+    """Started by a person, for one patient or for those a filter finds, or by another workflow."""
+
+    kind: Literal["manual"]
+
+
+class WebhookTrigger(Part):
+    """Started by a signed call from outside, with a secret of this workflow."""
+
+    kind: Literal["webhook"]
+
+
+def _kind(trigger: Any) -> str:
+    """A trigger that names no kind is an event: how definitions were written first."""
+    return str(trigger.get("kind", "event") if isinstance(trigger, dict) else getattr(trigger, "kind", "event"))
+
+
+Trigger = Annotated[
+    Annotated[EventTrigger, Tag("event")]
+    | Annotated[AnchoredTrigger, Tag("anchored")]
+    | Annotated[ScheduleTrigger, Tag("schedule")]
+    | Annotated[ManualTrigger, Tag("manual")]
+    | Annotated[WebhookTrigger, Tag("webhook")],
+    Discriminator(_kind),
+]
+
+
+class Enrolment(Part):
+    """How often a patient goes through: at every event, once, once while a run is active, or once per value of ``key``.
+
+    ``again_after`` lets them in again after that time. What names no patient (no key) is not limited.
+    """
+
+    policy: Literal["every", "once", "once_while_active", "by_key"] = "every"
+    key: Expression | None = None
+    again_after: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=10 * LONGEST_WAIT)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.policy == "by_key") != (self.key is not None):
+            message = 'key belongs to the policy "by_key", and it needs one'
             raise ValueError(message)
-        todo += [(part, depth + 1) for part in inner]
-    return parameters
+        if self.again_after is not None and self.policy not in {"once", "by_key"}:
+            message = 'again_after belongs to the policies "once" and "by_key"'
+            raise ValueError(message)
+        return self
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class Definition(Part):
+    """What a workflow does. Frozen when published; a run keeps the version it started with.
 
-
-class Trigger(_Part):
-    """The event type that starts a run, for example ``vantage.scheduling.appointment-booked.v1``."""
-
-    event: Annotated[str, StringConstraints(max_length=200)]
-
-
-class ActionStep(_Part):
-    """Ask the owner of an action to perform it. Text parameters may hold ``{{ CEL }}``. ``when`` false skips the step."""
-
-    kind: Literal["action"]
-    id: StepId
-    action: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    parameters: Annotated[dict[str, Any], AfterValidator(_bounded)] = Field(default_factory=dict)
-    when: Expression | None = None
-
-
-class WaitStep(_Part):
-    """Go on after a duration (ISO 8601, for example ``PT2H``), 0.1 seconds to 400 days."""
-
-    kind: Literal["wait"]
-    id: StepId
-    duration: Annotated[timedelta, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
-
-
-class Case(_Part):
-    """One way of a branch, taken when ``when`` is true."""
-
-    when: Expression
-    steps: Annotated[list[Step], Field(max_length=MAX_STEPS)]
-
-
-class BranchStep(_Part):
-    """Take the first case that holds, else ``otherwise``; then go on behind the branch."""
-
-    kind: Literal["branch"]
-    id: StepId
-    cases: Annotated[list[Case], Field(min_length=1, max_length=10)]
-    otherwise: Annotated[list[Step], Field(max_length=MAX_STEPS, default_factory=list)]
-
-
-class StopStep(_Part):
-    """The run is complete here, whatever stands behind."""
-
-    kind: Literal["stop"]
-    id: StepId
-
-
-Step = Annotated[ActionStep | WaitStep | BranchStep | StopStep, Field(discriminator="kind")]
-Case.model_rebuild()
-BranchStep.model_rebuild()
-
-
-def walk(steps: Sequence[Step], pointer: str = "/steps", depth: int = 1) -> Iterator[tuple[Step, str, int]]:
-    """Every step with its JSON pointer and how deep it stands, in the order they are written."""
-    for index, step in enumerate(steps):
-        here = f"{pointer}/{index}"
-        yield step, here, depth
-        if isinstance(step, BranchStep):
-            for number, case in enumerate(step.cases):
-                yield from walk(case.steps, f"{here}/cases/{number}/steps", depth + 1)
-            yield from walk(step.otherwise, f"{here}/otherwise", depth + 1)
-
-
-class Definition(_Part):
-    """What a workflow does. Frozen when published; a run keeps the version it started with."""
+    An event of ``exit`` about the run's patient (or appointment) ends the run wherever it is.
+    """
 
     trigger: Trigger
     condition: Expression | None = None
+    enrolment: Enrolment | None = None
+    exit: Annotated[list[Awaited], Field(max_length=MAX_EXITS)] | None = None
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
 
     @model_validator(mode="after")

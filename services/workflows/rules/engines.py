@@ -12,13 +12,13 @@ Engine = type[CelCpp] | type[CelPython]
 ENGINES: dict[str, Engine] = {"cel-cpp": CelCpp, "cel-python": CelPython}
 
 
-_environments: dict[tuple[type[Message], Engine], tuple[Fields, Expressions]] = {}
+_environments: dict[tuple[type[Message], Engine, bool], tuple[Fields, Expressions]] = {}
 
 
-def environment(event: type[Message], engine: Engine) -> tuple[Fields, Expressions]:
+def environment(event: type[Message], engine: Engine, *, awaiting: bool = False) -> tuple[Fields, Expressions]:
     """The fields and the engine for them. The same objects for all definitions: what one binds, all evaluate."""
-    key = event, engine
+    key = event, engine, awaiting
     if key not in _environments:
-        fields = fields_for(event)
+        fields = fields_for(event, awaiting=awaiting)
         _environments[key] = fields, engine(fields)
     return _environments[key]

@@ -32,7 +32,10 @@ def full_sample(event: type[Message], fields: Fields) -> Values:
 def empty_sample(event: type[Message], fields: Fields) -> Values:
     """Every field that may be empty is null; the practice is known."""
     full = full_sample(event, fields)
-    return {name: None if kind is FieldType.DYN and not name.startswith("practice.") else full[name] for name, kind in fields.items()}
+    return {
+        name: None if kind is FieldType.DYN and "." in name and not name.startswith("practice.") else full[name]
+        for name, kind in fields.items()
+    }
 
 
 def _of_model(model: type[BaseModel]) -> Mapping[str, Any]:

@@ -1,5 +1,7 @@
 """Which events may start a run: what the consumer subscribes to is what a definition may name, so none waits in vain.
 
+Occasions of our own (a time of a schedule, a person's wish, a call from outside) start the run of the one workflow they name.
+
 Left out: answers to actions and what this service says itself (a workflow would feed itself), and reads of records.
 """
 
@@ -8,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from libs.contracts import notifications, patients, practices, scheduling
-from libs.contracts.envelope import Event
+from libs.contracts import notifications, patients, practices, scheduling, workflows
+from libs.contracts.envelope import Event, Message
+from services.workflows.rules.definition import AnchoredTrigger, EventTrigger, ManualTrigger, ScheduleTrigger, Trigger, WebhookTrigger
 
 TRIGGERS: tuple[type[Event], ...] = (
     patients.PatientRegistered,
@@ -27,7 +30,41 @@ TRIGGERS: tuple[type[Event], ...] = (
     practices.UserDeactivated,
 )
 
+OCCASIONS: tuple[type[Event], ...] = (workflows.ScheduleReached, workflows.RunRequested, workflows.WebhookReceived)
 BY_TYPE: dict[str, type[Event]] = {event.type: event for event in TRIGGERS}
+
+APPOINTMENT_NEWS = (
+    scheduling.AppointmentBooked.type,
+    scheduling.AppointmentRescheduled.type,
+)
+"""What gives a workflow anchored to appointments something to wait for."""
+
+
+def event_of(trigger: Trigger) -> type[Message]:
+    """What expressions of the workflow see as ``event``."""
+    match trigger:
+        case EventTrigger(event=event):
+            return BY_TYPE[event]
+        case AnchoredTrigger():
+            return scheduling.AppointmentState
+        case ScheduleTrigger():
+            return workflows.ScheduleReached
+        case ManualTrigger():
+            return workflows.RunRequested
+        case WebhookTrigger():
+            return workflows.WebhookReceived
+
+
+def trigger_name(trigger: Trigger) -> str:
+    """What starts it, in a word: the event type, or the kind."""
+    return trigger.event if isinstance(trigger, EventTrigger) else trigger.kind
+
+
+def started_types(trigger: Trigger) -> tuple[str, ...]:
+    """The event types on the bus that may start it."""
+    if isinstance(trigger, EventTrigger):
+        return (trigger.event,)
+    return APPOINTMENT_NEWS if isinstance(trigger, AnchoredTrigger) else ()
 
 
 def started_by(event: Event) -> tuple[str, ...]:

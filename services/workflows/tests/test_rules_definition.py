@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from libs.contracts.envelope import MESSAGES
 from services.workflows.rules.catalogue import catalogue_findings
-from services.workflows.rules.compiling import DefinitionInvalid, Finding, compile_definition
-from services.workflows.rules.definition import MAX_STEPS, Definition
+from services.workflows.rules.compiling import compile_definition
+from services.workflows.rules.definition import Definition
 from services.workflows.rules.engines import ENGINES
 from services.workflows.rules.expressions import FieldType
+from services.workflows.rules.findings import DefinitionInvalid, Finding
+from services.workflows.rules.steps import MAX_STEPS
 from services.workflows.rules.templates import as_text
 from services.workflows.rules.triggers import TRIGGERS
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT, definition, send, wait

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.definition import ActionStep, Definition, WaitStep
-from services.workflows.rules.interpreter import (
+from services.workflows.rules.definition import Definition
+from services.workflows.rules.interpreter import advance
+from services.workflows.rules.samples import full_sample
+from services.workflows.rules.states import (
     Cancelled,
     Effect,
     Finished,
@@ -24,10 +26,10 @@ from services.workflows.rules.interpreter import (
     Status,
     StepEnded,
     StepResult,
+    Surroundings,
     TimerFired,
-    advance,
 )
-from services.workflows.rules.samples import full_sample
+from services.workflows.rules.steps import ActionStep, WaitStep
 from services.workflows.rules.triggers import BY_TYPE
 from services.workflows.tests.engine.world import BOOKED, definition, send, wait
 
@@ -41,7 +43,8 @@ def compiled(*steps: dict[str, Any]) -> CompiledDefinition:
 
 def bound(workflow: CompiledDefinition, **values: Any) -> Any:
     named = {name.replace("__", "."): value for name, value in values.items()}
-    return workflow.expressions.bind({**full_sample(BY_TYPE[BOOKED], workflow.fields), **named})
+    sample = full_sample(BY_TYPE[BOOKED], workflow.fields)
+    return Surroundings(lambda steps: workflow.expressions.bind({**sample, **named, "steps": dict(steps)}))
 
 
 def run(workflow: CompiledDefinition, *inputs: Input, state: State | None = None, **values: Any) -> tuple[State, list[Effect]]:
@@ -84,7 +87,7 @@ class TestExamples:
                 [Started(), OK_A, TimerFired("b"), OK_C, Started(), OK_C],
                 Status.COMPLETED,
                 [
-                    A, StepEnded("a", "succeeded"), TIMER, StepEnded("b", "succeeded"), C, StepEnded("c", "succeeded"),
+                    A, StepEnded("a", "succeeded"), TIMER, StepEnded("b", "succeeded", kind="wait"), C, StepEnded("c", "succeeded"),
                     Finished(Status.COMPLETED),
                 ],
             ),

@@ -78,7 +78,7 @@ class TestFiring:
         bad = (await engine.runs())[1].id
         engine.now += timedelta(hours=1)
 
-        async def with_one_bad(inputs: Any, *args: Any) -> int:
+        async def with_one_bad(inputs: Any, *args: Any) -> Any:
             if any(key[1] == bad for key, _, _ in inputs):
                 message = "a fault of ours"
                 raise ZeroDivisionError(message)

@@ -22,9 +22,9 @@ from libs.contracts.envelope import MESSAGES, PLATFORM, Message
 from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
+from services.workflows.commands.controls import cancel_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import cancel_run
 from services.workflows.commands.timers import CLAIM, fire_due
 from services.workflows.queries.runs import runs, steps_of
 from services.workflows.tests.engine.driver import RunRecord, Said

@@ -1,0 +1,57 @@
+"""What people do to runs: cancel, pause, resume, try again. Each takes the practice's turn first, so it meets a run at rest."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from libs.common.errors import Conflict
+from libs.common.work import Tx
+from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.runs import RunHasEnded, RunNotFound, advance_runs
+from services.workflows.commands.serial import one_at_a_time
+from services.workflows.queries.runs import runs_for_change
+from services.workflows.rules.states import Cancelled, Input, Paused, Resumed, Retried, Status
+
+_HOLD = "UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = $2"
+_WAITS_OVER = """
+UPDATE step SET status = 'cancelled', finished_at = $3 WHERE practice_id = $1 AND run_id = $2 AND status IN ('waiting', 'retrying')
+"""
+
+
+class RunHasNotFailed(Conflict):
+    """Only a run that failed can be tried again."""
+
+
+async def cancel_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
+    """Stop a run; what was asked for already is not taken back. Raises ``RunNotFound``, ``RunHasEnded``."""
+    await _input(run_id, Cancelled(), published, tx)
+    await tx.execute(_WAITS_OVER, tx.practice_id, run_id, tx.now)
+
+
+async def pause_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
+    """Begin nothing more until resumed; answers still count. Repeating changes nothing. Raises ``RunNotFound``, ``RunHasEnded``."""
+    await _input(run_id, Paused(), published, tx)
+    await tx.execute(_HOLD, tx.practice_id, run_id, True)
+
+
+async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
+    """Go on. A time that passed meanwhile counts as past due. Raises ``RunNotFound``, ``RunHasEnded``."""
+    await _input(run_id, Resumed(), published, tx)
+    await tx.execute(_HOLD, tx.practice_id, run_id, False)
+
+
+async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
+    """Try the step that failed again, as a new attempt. Raises ``RunNotFound``, ``RunHasNotFailed``."""
+    await _input(run_id, Retried(), published, tx, status=Status.FAILED)
+
+
+async def _input(run_id: UUID, event: Input, published: PublishedWorkflows, tx: Tx, status: Status = Status.RUNNING) -> None:
+    key = (tx.practice_id, run_id)
+    await one_at_a_time([tx.practice_id], tx)
+    found = await runs_for_change([key], tx)
+    if key not in found:
+        raise RunNotFound
+    if found[key]["status"] != status:
+        raise RunHasEnded if status is Status.RUNNING else RunHasNotFailed
+    await bring_to_rest(await advance_runs([(key, event, tx.cause)], published, tx), published, tx)

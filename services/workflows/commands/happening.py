@@ -1,0 +1,65 @@
+"""Something that may start runs: an event from the backbone, or an occasion of our own, in one shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from libs.common.ids import derived_id
+from libs.common.messaging import Received
+from libs.common.telemetry import Cause
+from libs.contracts.envelope import Event
+from libs.contracts.scheduling import AppointmentBooked
+from services.workflows.commands.published import InForce
+from services.workflows.commands.rows import RunRow
+from services.workflows.commands.world import id_in
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event. ``text`` is its data as JSON, ``cause`` what follows from it inherits, ``causation_id`` what it followed from."""
+
+    practice_id: UUID
+    id: UUID
+    data: Event
+    text: str
+    at: datetime
+    cause: Cause
+    causation_id: str = ""
+
+    @classmethod
+    def of(cls, event: Received[Any]) -> Happening:
+        return cls(event.practice_id, event.id, event.data, event.raw.decode(), event.time, event.cause, event.causation_id)
+
+    @property
+    def bulk(self) -> bool:
+        """Whether it is one of many changes made at once, such as an import."""
+        return bool(getattr(self.data, "bulk", False))
+
+    def ids(self) -> dict[str, Any]:
+        """Whom it is about."""
+        return {name: id_in({name: getattr(self.data, name, None)}, name) for name in ("patient_id", "appointment_id")}
+
+
+def run_row(happening: Happening, seen: Event, workflow: InForce, depth: int, rerun: int = 0) -> RunRow:
+    """The run a happening starts, seen as the event ``seen``."""
+    text = happening.text if seen is happening.data else seen.model_dump_json()
+    ids = {name: id_in({name: getattr(seen, name, None)}, name) for name in ("patient_id", "appointment_id")}
+    return RunRow(
+        practice_id=happening.practice_id, id=_run_id(happening, seen, workflow, rerun), workflow_id=workflow.workflow_id,
+        workflow_name=workflow.name, version=workflow.version, trigger_event_id=happening.id, trigger_type=seen.type, event=text,
+        patient_id=ids["patient_id"], appointment_id=ids["appointment_id"], correlation_id=happening.cause.correlation_id,
+        traceparent=happening.cause.traceparent, depth=depth, rerun=rerun,
+        awaits=workflow.compiled is not None and bool(workflow.compiled.awaited),
+    )  # fmt: skip
+
+
+def _run_id(happening: Happening, seen: Event, workflow: InForce, rerun: int) -> UUID:
+    """One run per workflow and event; per workflow and appointment where the trigger is its booking."""
+    if rerun:
+        return derived_id("run", workflow.workflow_id, happening.id, rerun)
+    if isinstance(seen, AppointmentBooked):
+        return derived_id("run", workflow.workflow_id, "booked", seen.appointment_id)
+    return derived_id("run", workflow.workflow_id, happening.id)
