@@ -17,6 +17,10 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
     @consumer.on_batch(
         patients.PatientRegistered,
         patients.PatientUpdated,
+        patients.PatientTagged,
+        patients.PatientUntagged,
+        patients.NoteAdded,
+        patients.NoteRemoved,
         scheduling.AppointmentBooked,
         scheduling.AppointmentConfirmed,
         scheduling.AppointmentRescheduled,
