@@ -33,6 +33,9 @@ def subscribe(consumer: Consumer, wake: Callable[[], None], performing: Performi
         scheduling.AppointmentRescheduled,
         scheduling.AppointmentCancelled,
         scheduling.AppointmentMatched,
+        scheduling.CallStarted,
+        scheduling.CallEnded,
+        scheduling.CallAnalyzed,
         notifications.EmailAccepted,
         notifications.EmailStatusChanged,
     )(tell)

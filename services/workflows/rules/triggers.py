@@ -17,6 +17,9 @@ from services.workflows.rules.definition import AnchoredTrigger, EventTrigger, M
 TRIGGERS: tuple[type[Event], ...] = (
     patients.PatientRegistered,
     patients.PatientUpdated,
+    patients.PatientTagged,
+    patients.PatientUntagged,
+    patients.NoteAdded,
     scheduling.AppointmentBooked,
     scheduling.AppointmentConfirmed,
     scheduling.AppointmentRescheduled,
