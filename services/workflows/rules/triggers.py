@@ -28,6 +28,7 @@ TRIGGERS: tuple[type[Event], ...] = (
     scheduling.WebhookDeliveryExhausted,
     notifications.EmailAccepted,
     notifications.EmailStatusChanged,
+    notifications.TaskCompleted,
     practices.UserAdded,
     practices.UserRoleChanged,
     practices.UserDeactivated,
