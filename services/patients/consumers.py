@@ -33,6 +33,8 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
         workflows.RunFinished,
         notifications.EmailAccepted,
         notifications.EmailStatusChanged,
+        notifications.TaskCreated,
+        notifications.TaskCompleted,
     )
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         await add_to_timeline(events, tx)

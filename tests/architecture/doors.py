@@ -43,6 +43,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "workflow_id": (("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),),
     "run_id": (("workflows.run", {"status": "running"}),),
     "message_id": (("notifications.message", {"effect_key": "{id}"}), ("notifications.effect", {"effect_key": "{id}", "state": "planned"})),
+    "task_id": (("notifications.task", {}),),
     "event_id": (("audit.entry", {"event_id": "{id}", "entry": b"{}", "leaf": b"x" * 32}),),
 }
 """For each id in a path or query: the rows that make it exist. ``{id}`` is the id; everything else is made up."""

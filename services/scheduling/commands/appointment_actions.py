@@ -36,7 +36,9 @@ class BookForPatient(Command):
         description="Date and time, ISO 8601; without an offset it is the time of day in the time zone below.",
         examples=["2030-01-07T09:00:00+01:00", "{{event.values.starts_at}}"],
     )
-    duration_minutes: Annotated[int, Field(ge=SHORTEST_MINUTES, le=LONGEST_MINUTES)] = Field(default=30, title="Minutes")
+    duration_minutes: Annotated[int, Field(ge=SHORTEST_MINUTES, le=LONGEST_MINUTES)] = Field(
+        default=30, title="Minutes", description="How long it takes."
+    )
     time_zone: Line = Field(default="UTC", title="Time zone", description="IANA name, like Europe/Berlin.")
 
 

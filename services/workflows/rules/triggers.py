@@ -31,6 +31,7 @@ TRIGGERS: tuple[type[Event], ...] = (
     scheduling.CallAnalyzed,
     notifications.EmailAccepted,
     notifications.EmailStatusChanged,
+    notifications.TaskCompleted,
     practices.UserAdded,
     practices.UserRoleChanged,
     practices.UserDeactivated,
