@@ -56,7 +56,10 @@ class TestAServicesImage:
         code = f"import services.{service}.app, libs.common.actions as a; print([p.name for p in a.discover('{service}')])"
         answer = run(tmp_path, "-c", code)
         assert answer.returncode == 0, answer.stderr[-2000:]
-        offered = {"patients": "['update_patient']", "notifications": "['send_email']"}
+        offered = {
+            "patients": "['add_note', 'add_tag', 'remove_tag', 'update_patient']",
+            "notifications": "['create_task', 'http_request', 'send_email']",
+        }
         assert answer.stdout.strip() == offered.get(service, "[]")
 
     def test_a_missing_library_would_be_noticed(self, table: dict[str, images.Stage], tmp_path: Path) -> None:
