@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from libs.common.migrations import effect_tables, global_table, run_sql, sealed_table, tenant_table
+from libs.common.migrations import effect_tables, run_sql, sealed_table, tenant_table
 
 revision = "0004"
 down_revision = "0003"
@@ -45,13 +45,6 @@ CREATE TABLE call (
   updated_at           timestamptz NOT NULL,
   PRIMARY KEY (practice_id, id)
 );
-CREATE TABLE call_due (
-  practice_id uuid NOT NULL,
-  call_id     uuid NOT NULL,
-  due_at      timestamptz NOT NULL,
-  PRIMARY KEY (practice_id, call_id)
-);
-CREATE INDEX call_due_at ON call_due (due_at);
 CREATE UNIQUE INDEX call_named ON call (practice_id, external_id) WHERE external_id IS NOT NULL;
 CREATE UNIQUE INDEX call_asked_for ON call (practice_id, effect_key) WHERE effect_key IS NOT NULL;
 CREATE INDEX call_by_time ON call (practice_id, created_at DESC, id DESC);
@@ -65,6 +58,5 @@ def upgrade() -> None:
     for table in ("retell_settings", "call"):
         tenant_table(table, "scheduling", grant="SELECT, INSERT, UPDATE")
         sealed_table(table, "scheduling")
-    global_table("call_due", "scheduling", "ids and times only; whoever asks what became of calls looks across practices")
     effect_tables("scheduling")
     op.execute("ALTER TABLE set_aside_notice ADD COLUMN source text NOT NULL DEFAULT 'calcom'")
