@@ -18,11 +18,7 @@ from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import anchored_runs, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.interpreter import advance
-from services.workflows.rules.states import AppointmentChanged, Effect, Input, State, StepResult
-
-MAX_ATTEMPTS = 100
-"""Attempts at one action, retries by hand included, of which an answer is still understood."""
-
+from services.workflows.rules.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, StepResult
 
 class RunNotFound(NotFound):
     """No such run."""
