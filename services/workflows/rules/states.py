@@ -83,11 +83,12 @@ class TimerFired:
 
 @dataclass(frozen=True)
 class EventArrived:
-    """The ``number``-th of the events a step waits for."""
+    """The ``number``-th of the events a step waits for. ``id`` is the event's: for one run it counts once."""
 
     step_id: str
     number: int
     data: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
 
 
 @dataclass(frozen=True)

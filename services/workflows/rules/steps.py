@@ -188,8 +188,8 @@ class Awaited(Part):
 class WaitForStep(Part):
     """Go on with the first of several events about the same patient or appointment, or after ``timeout``.
 
-    ``look_back`` counts events from before the step as well. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
-    ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data.
+    ``look_back`` counts events from before the step as well, but none twice. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
+    ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data, ``steps.<id>.id`` its id.
     """
 
     kind: Literal["wait_for"]

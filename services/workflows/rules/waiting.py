@@ -60,7 +60,7 @@ def _zone(local: LocalTime, around: Surroundings) -> tzinfo | None:
 def rang(step: Waiting, state: State, around: Surroundings, now: datetime) -> Moved:
     """The timer of a wait rang. One for a local time that rings late, outside the hours it may be, waits for the next one."""
     if isinstance(step, WaitForStep):
-        output: Mapping[str, Any] = {"outcome": "timed_out", "number": None, "event": None}
+        output: Mapping[str, Any] = {"outcome": "timed_out", "number": None, "event": None, "id": None}
         ended: list[Effect] = [StepEnded(step.id, "succeeded", kind="wait_for", output=output)]
         return passed(state, state.cursor + 1, step.id, output), ended
     if isinstance(step, WaitUntilStep) and step.anchor is not None:
@@ -77,7 +77,7 @@ def _too_late(local: LocalTime, state: State, around: Surroundings, now: datetim
 
 def arrived(step: WaitForStep, state: State, event: EventArrived) -> Moved:
     """One of the events came."""
-    output = {"outcome": "event", "number": event.number, "event": dict(event.data)}
+    output = {"outcome": "event", "number": event.number, "event": dict(event.data), "id": event.id}
     ended: list[Effect] = [StepEnded(step.id, "succeeded", kind="wait_for", output=output)]
     return passed(state, state.cursor + 1, step.id, output), ended
 
