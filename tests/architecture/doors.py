@@ -36,6 +36,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
+    "call_id": (("scheduling.call", {"direction": "inbound", "status": "ended"}),),
     "delivery_id": (("scheduling.webhook_delivery", {"state": "exhausted"}),),
     "workflow_id": (("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),),
     "run_id": (("workflows.run", {"status": "running"}),),
