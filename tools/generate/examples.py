@@ -71,6 +71,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
+    "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
+    "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "PUT /v1/email-settings": {
         "api_key": "SG.your-key",
         "sender_email": "desk@lindenhof.example",
