@@ -12,6 +12,7 @@ from libs.common.command import Command, Line
 from libs.common.errors import NotFound, Refused, VersionMismatch
 from libs.common.work import Tx
 from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
+from services.workflows.commands.schedules import drop_schedule, keep_schedule
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, version_exists, workflow_by_id
 from services.workflows.rules.catalogue import catalogue_findings
@@ -118,6 +119,7 @@ async def publish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
         tx.session.add(version)
     await tx.session.flush()
     await _next_revision(tx)
+    await keep_schedule(workflow.id, definition.trigger, tx)
     tx.emit(
         WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=trigger_name(definition.trigger))
     )
@@ -130,6 +132,7 @@ async def unpublish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
     version = workflow.unpublish(tx.now)
     await tx.session.flush()
     await _next_revision(tx)
+    await drop_schedule(workflow.id, tx)
     tx.emit(WorkflowUnpublished(workflow_id=workflow.id, version=version))
     return WorkflowView.of(workflow)
 
