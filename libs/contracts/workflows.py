@@ -15,6 +15,7 @@ from libs.contracts.marks import Personal
 
 __all__ = [
     "ActionDescribed",
+    "ExplanationsViewed",
     "RunFinished",
     "RunOutcome",
     "RunRequested",
@@ -114,3 +115,14 @@ class WebhookReceived(Event, type="vantage.workflows.webhook-received.v1", subje
     workflow_id: UUID
     body: Personal[dict[str, Any]]
     patient_id: UUID | None = None
+
+
+class ExplanationsViewed(Event, type="vantage.workflows.explanations-viewed.v1", subject="explanations/viewed"):
+    """Somebody read what was decided about events and what was known then. ``view``: explanations, dry_run or backtest.
+
+    ``event_ids`` holds those shown, at most 100.
+    """
+
+    event_ids: list[UUID]
+    patient_id: UUID | None = None
+    view: str

@@ -57,6 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
+    "POST /v1/workflows/{workflow_id}/dry-run": {},
 }
 """A valid body for each operation that takes an id and a body."""
 
