@@ -13,7 +13,10 @@ from services.workflows.settings import Settings
 
 def build(settings: Settings) -> Service:
     service = Service("workflows", settings)
-    published = PublishedWorkflows(ENGINES[settings.cel_engine])
+    engine = ENGINES[settings.cel_engine]
+    published = PublishedWorkflows(engine)
+    service.api(api.explanation_routes(published))
+    service.api(api.insight_routes(engine))
     service.api(api.definition_routes())
     service.api(api.lifecycle_routes())
     service.api(api.run_routes(published))

@@ -62,6 +62,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
+    "POST /v1/workflows/{workflow_id}/dry-run": {},
 }
 """A valid body for each operation that takes an id and a body."""
 

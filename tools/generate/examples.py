@@ -74,6 +74,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
     "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
+    "POST /v1/workflows/{workflow_id}/dry-run": {
+        "now": "2030-01-07T08:00:00Z",
+        "patient": {"given_name": "Mira", "email": "mira.holm@mail.example"},
+        "answers": {"intake": [{"outcome": "failed", "error_code": "provider_down", "retryable": True}, {"outcome": "succeeded"}]},
+    },
     "PUT /v1/email-settings": {
         "api_key": "SG.your-key",
         "sender_email": "desk@lindenhof.example",
