@@ -1,4 +1,8 @@
-"""What people do to runs: cancel, pause, resume, try again. Each takes the practice's turn first, so it meets a run at rest."""
+"""What people do to runs: cancel, pause, resume, try again. Each takes the practice's turn first, so it meets a run at rest.
+
+It takes effect in the transaction of who asks, on either engine: they see it done. A run of the durable engine first takes up
+what was handed over to it, and is called afterwards so that its orchestrator sees where it stands.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,19 @@ from uuid import UUID
 from libs.common.errors import Conflict
 from libs.common.work import Tx
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.durable import take_up
+from services.workflows.commands.handover import call
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import RunHasEnded, RunNotFound, advance_runs
+from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.runs import runs_for_change
+from services.workflows.rules.orchestration import BUILTIN
 from services.workflows.rules.states import Cancelled, Input, Paused, Resumed, Retried, Status
 
-_HOLD = "UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = $2"
+_HOLD = """
+WITH ours AS (UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = $2)
+UPDATE durable_timer SET held = $3 WHERE practice_id = $1 AND run_id = $2
+"""
 _WAITS_OVER = """
 UPDATE step SET status = 'cancelled', finished_at = $3 WHERE practice_id = $1 AND run_id = $2 AND status IN ('waiting', 'retrying')
 """
@@ -52,6 +62,13 @@ async def _input(run_id: UUID, event: Input, published: PublishedWorkflows, tx: 
     found = await runs_for_change([key], tx)
     if key not in found:
         raise RunNotFound
+    durable = found[key]["engine"] != BUILTIN
+    if durable:
+        await take_up(key, published, tx)
+        found = await runs_for_change([key], tx)
     if found[key]["status"] != status:
         raise RunHasEnded if status is Status.RUNNING else RunHasNotFailed
-    await bring_to_rest(await advance_runs([(key, event, tx.cause)], published, tx), published, tx)
+    await bring_to_rest(await move_runs([(key, event, tx.cause)], published, tx), published, tx)
+    if durable:
+        await call([key], tx)
+        tx.after_commit(published.orchestration.hint)
