@@ -42,10 +42,12 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
             await projections.follow_patients(people, tx)
         if times:
             await projections.follow_appointments(times, tx)
-            await follow_appointments(times, published, tx)
         happenings = [Happening.of(event) for event in events]
-        begun = await start_runs(happenings, published, tx)
-        await bring_to_rest(begun + await deliver(happenings, published, tx), published, tx)
+        # Before runs follow their appointment: one that waits for its time takes the move, and no second one starts.
+        moved = await start_runs(happenings, published, tx)
+        if times:
+            moved += await follow_appointments(times, published, tx)
+        await bring_to_rest(moved + await deliver(happenings, published, tx), published, tx)
 
     @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
