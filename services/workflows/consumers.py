@@ -47,7 +47,7 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
         moved = await start_runs(happenings, published, tx)
         if times:
             moved += await follow_appointments(times, published, tx)
-        await bring_to_rest(moved + await deliver(happenings, published, tx), published, tx)
+        await bring_to_rest(moved + await deliver(happenings, published, tx, moved), published, tx)
 
     @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:

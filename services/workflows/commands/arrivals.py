@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,64 +27,81 @@ from services.workflows.rules.triggers import BY_TYPE
 log = get_logger()
 
 EXIT = "exit_condition"
+NO_EVENT = UUID(int=0)
 MAX_ROUNDS = 60
-"""Waits a run may pass at once with events from before: more than a definition has steps."""
+"""Waits a run may pass at once: more than a definition has steps."""
 
 
-async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx: Tx) -> list[Change]:
-    """Tell runs that wait what happened; the first event that fits counts, in the order they came.
+@dataclass(frozen=True)
+class _Meeting:
+    """An event and a wait it may be for: of a step, of an exit condition, or (without either) one a run may yet come to."""
 
-    Runs of the durable engine are told too, and judge it themselves when they come to it.
+    place: int
+    happening: Happening
+    key: Key
+    wait: Any
+    run: Any
+
+
+async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx: Tx, moved: Sequence[Change] = ()) -> list[Change]:
+    """Tell runs that wait what happened, in the order it came: a run meets each event where the ones before it have left it.
+
+    ``moved`` is what these happenings have done already: what started a run, or moved it on, is not what it then waits for.
+    Runs of the durable engine meet them in the same order, when they come to it.
     """
-    waits = await open_waits(_subjects(happenings), tx)
-    runs = await _runs_of(waits, tx)
-    elsewhere = {key: run for key, run in runs.items() if run["engine"] != BUILTIN}
-    if elsewhere:
-        met = dict.fromkeys((key, happening.id) for happening, key, _ in _meetings(happenings, waits, elsewhere))
-        by_id = {happening.id: happening for happening in happenings}
-        await hand_over_events([(key, by_id[event_id]) for key, event_id in met], tx)
-    inputs = await _fitting(happenings, waits, {key: run for key, run in runs.items() if run["engine"] == BUILTIN}, published, tx)
-    return await move_runs(inputs, published, tx) if inputs else []
+    places = {str(happening.id): place for place, happening in enumerate(happenings)}
+    reached = {change.run.key: places.get(change.cause.causation_id, -1) for change in moved}
+    meetings = await _meetings(happenings, reached, tx)
+    later = [(one.key, one.happening) for one in meetings if one.run["engine"] != BUILTIN]
+    if later:
+        await hand_over_events(later, tx)
+    changes: list[Change] = []
+    for _ in range(MAX_ROUNDS):
+        inputs = await _next_that_fit([one for one in meetings if one.run["engine"] == BUILTIN], published, tx)
+        if not inputs:
+            break
+        reached |= {key: place for place, (key, _, _) in inputs}
+        changes += await move_runs([arrived for _, arrived in inputs], published, tx)
+        meetings = await _meetings(happenings, reached, tx)
+    return changes
 
 
 async def deliver_to(key: Key, happening: Happening, published: PublishedWorkflows, tx: Tx, *, at: datetime) -> list[Change]:
-    """Tell one run of the durable engine, as of when it happened to us."""
-    waits = [row for row in await open_waits(_subjects([happening]), tx) if row["run_id"] == key[1] and row["step_id"]]
-    inputs = await _fitting([happening], waits, await _runs_of(waits, tx), published, tx)
+    """Tell one run of the durable engine, as of when we heard of it."""
+    meetings = [one for one in await _meetings([happening], {}, tx) if one.key == key and one.wait["step_id"]]
+    inputs = [arrived for _, arrived in await _next_that_fit(meetings, published, tx)]
     return await move_runs(inputs, published, tx, at=at) if inputs else []
 
 
-async def _runs_of(waits: list[Any], tx: Tx) -> dict[Key, Any]:
-    keys = {(row["practice_id"], row["run_id"]) for row in waits}
-    return dict(await runs_for_change(list(keys), tx)) if keys else {}
-
-
-async def _fitting(
-    happenings: list[Happening], waits: list[Any], runs: dict[Key, Any], published: PublishedWorkflows, tx: Tx
-) -> list[tuple[Key, Input, Cause]]:
-    """What the runs hear: of every wait the first event that fits."""
-    if not runs:
+async def _meetings(happenings: list[Happening], reached: Mapping[Key, int], tx: Tx) -> list[_Meeting]:
+    """In the order things happened."""
+    waits = await open_waits(_subjects(happenings), tx)
+    if not waits:
         return []
-    judge = await _Judge.of(happenings, runs, published, tx)
-    inputs: dict[tuple[Key, str], tuple[Key, Input, Cause]] = {}
-    for happening, key, row in _meetings(happenings, waits, runs):
-        if (key, row["step_id"]) not in inputs and judge.fits(happening, key, row):
-            inputs[key, row["step_id"]] = key, _input(row["step_id"], row["number"], happening), happening.cause
-    return list(inputs.values())
-
-
-def _meetings(happenings: list[Happening], waits: list[Any], runs: Mapping[Key, Any]) -> Iterator[tuple[Happening, Key, Any]]:
-    """Every event with every wait it may be for, in order. What a run began with, and what came before, is none."""
-    places = {happening.id: place for place, happening in enumerate(happenings)}
     by_subject: dict[tuple[UUID, str, UUID], list[Any]] = {}
     for row in waits:
         by_subject.setdefault((row["practice_id"], row["event_type"], row["subject"]), []).append(row)
-    for happening in happenings:
+    runs = await runs_for_change(list({(row["practice_id"], row["run_id"]) for row in waits}), tx)
+    found: list[_Meeting] = []
+    for place, happening in enumerate(happenings):
         for subject in filter(None, happening.ids().values()):
             for row in by_subject.get((happening.practice_id, happening.data.type, subject), ()):
                 key = row["practice_id"], row["run_id"]
-                if key in runs and places[happening.id] > places.get(runs[key]["trigger_event_id"], -1):
-                    yield happening, key, row
+                if key in runs and place > reached.get(key, -1):
+                    found.append(_Meeting(place, happening, key, row, runs[key]))
+    return found
+
+
+async def _next_that_fit(meetings: list[_Meeting], published: PublishedWorkflows, tx: Tx) -> list[tuple[int, tuple[Key, Input, Cause]]]:
+    """For each run that waits the first event that counts for it, with its place. Of one event an exit counts first."""
+    if not meetings:
+        return []
+    judge = await _Judge.of([one.happening for one in meetings], {one.key: one.run for one in meetings}, published, tx)
+    found: dict[Key, tuple[int, tuple[Key, Input, Cause]]] = {}
+    for one in meetings:
+        if one.key not in found and judge.fits(one.happening, one.key, one.wait):
+            found[one.key] = one.place, (one.key, _input(one.wait["step_id"], one.wait["number"], one.happening), one.happening.cause)
+    return list(found.values())
 
 
 async def bring_to_rest(changes: list[Change], published: PublishedWorkflows, tx: Tx) -> None:
@@ -103,25 +121,27 @@ async def bring_to_rest(changes: list[Change], published: PublishedWorkflows, tx
 
 
 async def _looked_back(change: Change, effect: OpenWait, published: PublishedWorkflows, tx: Tx) -> tuple[Key, Input, Cause] | None:
+    """The oldest event that counts, page by page: what does not fit may be many."""
     run, subject = change.run, change.run.about(effect.about)
     if subject is None:
         return None
-    rows = await events_since(run.key, subject, list(effect.events), effect.since, run.trigger_event_id, tx)
-    if not rows:
-        return None
     runs = await runs_for_change([run.key], tx)
-    happenings = [
-        Happening(
-            run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
-        )
-        for row in rows
-    ]
-    judge = await _Judge.of(happenings, runs, published, tx)
-    for happening in happenings:
-        for number, event_type in enumerate(effect.events):
-            wait = {"step_id": effect.step_id, "number": number}
-            if event_type == happening.data.type and judge.fits(happening, run.key, wait):
-                return run.key, _input(effect.step_id, number, happening), change.cause
+    counted = {output.get("id") for output in change.state.outputs.values()}
+    after = effect.since, NO_EVENT
+    while rows := await events_since(run.key, subject, list(effect.events), after, run.trigger_event_id, tx):
+        happenings = [
+            Happening(
+                run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
+            )
+            for row in rows
+        ]  # fmt: skip
+        judge = await _Judge.of(happenings, runs, published, tx)
+        for happening in (one for one in happenings if str(one.id) not in counted):
+            for number, event_type in enumerate(effect.events):
+                wait = {"step_id": effect.step_id, "number": number}
+                if event_type == happening.data.type and judge.fits(happening, run.key, wait):
+                    return run.key, _input(effect.step_id, number, happening), change.cause
+        after = rows[-1]["recorded_at"], rows[-1]["event_id"]
     return None
 
 
@@ -162,4 +182,4 @@ def _subjects(happenings: list[Happening]) -> list[tuple[UUID, str, UUID]]:
 def _input(step_id: str, number: int, happening: Happening) -> Input:
     if step_id == EXITS:
         return Cancelled(EXIT)
-    return EventArrived(step_id, number, happening.data.model_dump(mode="json"))
+    return EventArrived(step_id, number, happening.data.model_dump(mode="json"), str(happening.id))

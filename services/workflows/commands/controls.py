@@ -33,6 +33,10 @@ class RunHasNotFailed(Conflict):
     """Only a run that failed can be tried again."""
 
 
+class NothingToRetry(Conflict):
+    """The run failed before its first step, or too often: run it again from what started it."""
+
+
 async def cancel_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
     """Stop a run; what was asked for already is not taken back. Raises ``RunNotFound``, ``RunHasEnded``."""
     await _input(run_id, Cancelled(), published, tx)
@@ -52,11 +56,13 @@ async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> Non
 
 
 async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Try the step that failed again, as a new attempt. Raises ``RunNotFound``, ``RunHasNotFailed``."""
-    await _input(run_id, Retried(), published, tx, status=Status.FAILED)
+    """Try the step that failed again, as a new attempt. Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``."""
+    if not await _input(run_id, Retried(), published, tx, status=Status.FAILED):
+        raise NothingToRetry
 
 
-async def _input(run_id: UUID, event: Input, published: PublishedWorkflows, tx: Tx, status: Status = Status.RUNNING) -> None:
+async def _input(run_id: UUID, event: Input, published: PublishedWorkflows, tx: Tx, status: Status = Status.RUNNING) -> bool:
+    """Whether the input changed anything."""
     key = (tx.practice_id, run_id)
     await one_at_a_time([tx.practice_id], tx)
     found = await runs_for_change([key], tx)
@@ -68,7 +74,9 @@ async def _input(run_id: UUID, event: Input, published: PublishedWorkflows, tx: 
         found = await runs_for_change([key], tx)
     if found[key]["status"] != status:
         raise RunHasEnded if status is Status.RUNNING else RunHasNotFailed
-    await bring_to_rest(await move_runs([(key, event, tx.cause)], published, tx), published, tx)
+    changes = await move_runs([(key, event, tx.cause)], published, tx)
+    await bring_to_rest(changes, published, tx)
     if durable:
         await call([key], tx)
         tx.after_commit(published.orchestration.hint)
+    return bool(changes)

@@ -56,8 +56,12 @@ async def take_up(key: Key, published: PublishedWorkflows, tx: Tx) -> None:
     """Everything handed over, in order, then the timer if its time has come. Nobody but the system did this."""
     principal, tx.principal = tx.principal, SYSTEM
     try:
-        for row in await inputs_for(key, tx):
+        waiting = await inputs_for(key, tx)
+        moved_by = {row["cause"]["causation_id"] for row in waiting if row["kind"] != HAPPENED}
+        for row in waiting:
             await tx.execute(_TAKEN, *key, row["seq"])
+            if row["kind"] == HAPPENED and row["input"]["event_id"] in moved_by:
+                continue  # what moved a run on is not what it then waits for
             await bring_to_rest(await _apply(key, row, published, tx), published, tx)
         await tx.execute(_ANSWERED, *key)
         rung = await tx.value(_RING, *key, tx.now)

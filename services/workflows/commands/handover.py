@@ -69,8 +69,8 @@ async def begin(runs: list[tuple[Key, Cause]], tx: Tx) -> None:
 
 async def hand_over_events(events: list[tuple[Key, Happening]], tx: Tx) -> None:
     """Keep events for their runs, which judge them when they come to them."""
-    kept = [(key, HAPPENED, json_text({"event_id": one.id}), json_text(asdict(one.cause))) for key, one in events]
-    await _keep(kept, tx)
+    once = {(key, one.id): one for key, one in events}
+    await _keep([(key, HAPPENED, json_text({"event_id": one.id}), json_text(asdict(one.cause))) for (key, _), one in once.items()], tx)
 
 
 async def _keep(kept: list[tuple[Key, str, str, str]], tx: Tx) -> None:

@@ -22,7 +22,7 @@ from services.workflows.rules.definition import EventTrigger
 from services.workflows.rules.expressions import Expressions
 from services.workflows.rules.interpreter import advance
 from services.workflows.rules.orchestration import TEMPORAL
-from services.workflows.rules.states import Finished, Moved, Started, State, Status
+from services.workflows.rules.states import NEVER_BEGAN, Finished, Moved, Started, State, Status
 from services.workflows.rules.templates import as_text
 from services.workflows.rules.triggers import seen_as, started_by
 
@@ -174,7 +174,7 @@ def _first_steps(run: RunRow, workflow: InForce, world: World, seen: Event, valu
 
 
 def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:
-    failed = State(status=Status.FAILED, error_code=code)
+    failed = State(status=Status.FAILED, cursor=NEVER_BEGAN, error_code=code)
     run = run_row(happening, seen, workflow, depth)
     gathered.writes.start(Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled))
     gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, code, run.id))

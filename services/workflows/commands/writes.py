@@ -66,6 +66,8 @@ class Change:
     effects: list[Effect]
     cause: Cause
     compiled: CompiledDefinition | None
+    revived: bool = False
+    """It had ended, and goes on: what ends it has to be told to it again."""
     at: datetime | None = None
     """As of when it counts; None: now."""
 
@@ -192,14 +194,14 @@ async def _write_timers_in(table: str, changes: list[Change], tx: Tx) -> None:
 
 
 async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
-    """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin."""
+    """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin, or begin again."""
     opened: list[tuple[RunRow, str, int, str, UUID]] = []
     closed: list[tuple[RunRow, str]] = []
     for change in changes:
         run = change.run
         if not run.awaits:
             continue
-        if run.id in new and change.state.status is Status.RUNNING and change.compiled is not None:
+        if (run.id in new or change.revived) and change.state.status is Status.RUNNING and change.compiled is not None:
             for number, rule in enumerate(change.compiled.awaited.get(EXITS, ())):
                 subject = run.patient_id or run.appointment_id
                 opened += [(run, EXITS, number, rule.event, subject)] if subject else []

@@ -75,7 +75,7 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
     """Runs that wait for a time of these appointments (practice and appointment id)."""
     return await tx.rows(
         """
-        SELECT r.practice_id, r.id, r.appointment_id FROM run r
+        SELECT r.practice_id, r.id, r.appointment_id, r.patient_id FROM run r
         JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, appointment_id) USING (practice_id, appointment_id)
         WHERE r.status = 'running' AND r.anchored
         """,
@@ -102,14 +102,19 @@ async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asy
     )  # fmt: skip
 
 
-async def events_since(run: Key, subject: UUID, types: list[str], since: datetime, but: UUID, tx: Tx) -> list[asyncpg.Record]:
-    """Events about a patient or an appointment from ``since`` on, oldest first; without the one that started the run and those still to come to it."""
+async def events_since(run: Key, subject: UUID, types: list[str], after: tuple[datetime, UUID], but: UUID, tx: Tx) -> list[asyncpg.Record]:
+    """Events about a patient or an appointment that came here after that moment (and event), oldest first, up to 200.
+
+    By our own clock: what was sent earlier and came late counts as well. Without the one that started the run, and without
+    those that were handed over to the run and that it has yet to come to.
+    """
     return await tx.rows(
         """
-        SELECT event_id, type, data, at FROM event_log WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[])
-          AND at >= $4 AND event_id <> $5 AND NOT EXISTS (
-            SELECT FROM run_input i WHERE i.practice_id = $1 AND i.run_id = $6 AND i.input ->> 'event_id' = event_log.event_id::text)
-        ORDER BY at, event_id LIMIT 200
+        SELECT event_id, type, data, at, recorded_at FROM event_log
+        WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[]) AND recorded_at >= $4
+          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 AND NOT EXISTS (
+            SELECT FROM run_input i WHERE i.practice_id = $1 AND i.run_id = $7 AND i.input ->> 'event_id' = event_log.event_id::text)
+        ORDER BY recorded_at, event_id LIMIT 200
         """,
-        run[0], subject, types, since, but, run[1],
+        run[0], subject, types, *after, but, run[1],
     )  # fmt: skip

@@ -129,7 +129,7 @@ class _Compiler:
             case WaitUntilStep(anchor=Anchor() as anchor):
                 self._anchor(anchor, f"{pointer}/anchor", step.id)
             case WaitUntilStep():
-                self._names.add("practice")
+                self._names |= {"practice", "patient"} if step.local and step.local.zone == "patient" else {"practice"}
 
     def _anchor(self, anchor: Anchor, pointer: str, step: str | None) -> None:
         self._names.add("appointment")

@@ -3,7 +3,7 @@
 from libs.common.migrations import global_table, run_sql, tenant_table
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0010"
 
 _TABLES = """
 ALTER TABLE run ADD COLUMN engine text NOT NULL DEFAULT 'builtin' CHECK (engine IN ('builtin', 'temporal'));
