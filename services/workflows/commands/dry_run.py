@@ -14,7 +14,8 @@ from libs.common.errors import NotFound, Refused
 from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES, Event
 from libs.contracts.workflows import ExplanationsViewed
-from services.workflows.commands.definitions import DefinitionRefused, FindingView, WorkflowNotFound
+from services.workflows.commands.checks import DefinitionRefused, FindingView
+from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.history import definitions_of, logged_event
 from services.workflows.queries.world import appointments, patients, practices
