@@ -45,7 +45,7 @@ CATALOGUE = Topic(
     name="vantage.workflows.catalogue",
     kind="description",
     owner="workflows",
-    writers=("patients", "notifications"),
+    writers=("patients", "scheduling", "notifications"),
     readers=("workflows", "audit"),
     partitions=1,
     retention=None,
@@ -61,6 +61,7 @@ TOPICS: tuple[Topic, ...] = (
     _events("notifications", "patients", "scheduling", "workflows"),
     _events("audit"),
     _commands("patients", "workflows"),
+    _commands("scheduling", "workflows"),
     _commands("notifications", "workflows"),
     CATALOGUE,
 )

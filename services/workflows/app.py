@@ -15,6 +15,7 @@ def build(settings: Settings) -> Service:
     service = Service("workflows", settings)
     published = PublishedWorkflows(ENGINES[settings.cel_engine])
     service.api(api.definition_routes())
+    service.api(api.lifecycle_routes())
     service.api(api.run_routes(published))
     service.api(api.action_routes())
     service.consumes(partial(consumers.subscribe, published=published, access=service.access))

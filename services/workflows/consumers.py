@@ -8,7 +8,7 @@ from libs.common.access import Access
 from libs.common.errors import Held
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
-from libs.contracts import notifications, patients, practices
+from libs.contracts import notifications, patients, practices, scheduling
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.scheduling import AppointmentState
@@ -52,7 +52,7 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
 
-    @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
+    @consumer.on_batch(patients.ActionFinished, scheduling.ActionFinished, notifications.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
         await bring_to_rest(await take_results(events, published, tx), published, tx)

@@ -62,7 +62,7 @@ async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: Publis
     writes = Writes()
     for key, (state, effects, cause) in moved.items():
         run = run_of(found[key], awaits=bool(versions[key].awaited))
-        writes.advance(Change(run, state, effects, cause, versions[key], revived=found[key]["status"] != Status.RUNNING))
+        writes.advance(Change(run, state, effects, cause, versions[key], found[key]["status"]))
     return await writes.flush(tx)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from services.workflows.commands import messages
+from services.workflows.commands.counting import count_runs
 from services.workflows.commands.rows import RunRow, StepRow, failed_step, is_anchored, jittered, memory_of, step_row
 from services.workflows.queries.definitions import action_owners
 from services.workflows.rules.compiling import EXITS, CompiledDefinition
@@ -55,15 +56,19 @@ WHERE w.practice_id = e.p AND w.run_id = e.r AND (e.s = '' OR w.step_id = e.s)
 
 @dataclass(frozen=True)
 class Change:
-    """A run, where it stands now, and what led there."""
+    """A run, where it stands now, and what led there. ``was``: its status before."""
 
     run: RunRow
     state: State
     effects: list[Effect]
     cause: Cause
     compiled: CompiledDefinition | None
-    revived: bool = False
-    """It had ended, and goes on: what ends it has to be told to it again."""
+    was: str = Status.RUNNING
+
+    @property
+    def revived(self) -> bool:
+        """It had ended, and goes on: what ends it has to be told to it again."""
+        return self.was != Status.RUNNING
 
 
 @dataclass
@@ -95,6 +100,7 @@ class Writes:
             await _write_steps(changes, tx)
             await _write_timers(changes, tx)
             await _write_waits(changes, new, tx)
+            await count_runs([(change.run, change.run.id in new, change.was, change.state.status) for change in changes], tx)
             await _say(changes, new, tx)
         return changes
 

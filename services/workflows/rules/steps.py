@@ -22,7 +22,8 @@ LONGEST_LOOK_BACK = timedelta(days=7)
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE)]
 """A CEL expression, bounded in length."""
 
-StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
+STEP_ID = r"^[a-z][a-z0-9_-]{0,49}$"
+StepId = Annotated[str, StringConstraints(pattern=STEP_ID)]
 EventType = Annotated[str, StringConstraints(max_length=200)]
 
 
