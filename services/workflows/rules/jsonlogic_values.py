@@ -174,14 +174,14 @@ def _substr(translator: Translator, arguments: list[Argument], pointer: str) -> 
         raise Untranslatable("unsupported_operator", pointer, "A place is at most 10,000.")
     text, size, start = term.text, f"size({term.text})", places[0].value
     begin = f"({size} < {start} ? {size} : {start})" if start >= 0 else f"({size} < {-start} ? 0 : {size} - {-start})"
-    if len(places) == 1:
-        end = size
-    elif places[1].value >= 0:
+    rest = f"{text}.substring({begin})"  # cel-cpp refuses an end that is the text's own
+    if len(places) == 2 and places[1].value >= 0:
         length = places[1].value
-        end = f"({size} - {begin} < {length} ? {size} : {begin} + {length})"
-    else:
-        end = f"({size} - {-places[1].value} < {begin} ? {begin} : {size} - {-places[1].value})"
-    return Term(Piece((f"{text}.substring({begin}, {end})",), pointer), FieldType.STRING)
+        rest = f"({size} - {begin} <= {length} ? {rest} : {text}.substring({begin}, {begin} + {length}))"
+    elif len(places) == 2:
+        left_out = -places[1].value
+        rest = f'({size} - {left_out} <= {begin} ? "" : {text}.substring({begin}, {size} - {left_out}))'
+    return Term(Piece((rest,), pointer), FieldType.STRING)
 
 
 def merged(terms: list[Term], pointer: str, *, flat: bool = True) -> Term:

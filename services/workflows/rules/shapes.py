@@ -107,8 +107,10 @@ def size_exceeded(value: Any, shape: Shape) -> bool:
         return len(value) > shape.most
     if isinstance(value, int):
         return not -(2**63) <= value < 2**63
-    if shape.kind in {FieldType.LIST, FieldType.TEXTS}:
+    if shape.kind is FieldType.TEXTS:
         return _exceeds(value, MAX_ITEMS, MAX_ITEMS * MAX_ITEM_TEXT, MAX_ITEM_TEXT)
+    if shape.kind is FieldType.LIST:
+        return _exceeds(value, MAX_ITEMS, MAX_VALUES_TEXT, MAX_ITEM_TEXT)
     return _exceeds(value, MAX_VALUES, MAX_VALUES_TEXT, MAX_TEXT)
 
 

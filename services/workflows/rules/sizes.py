@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.workflows.rules.expressions import FieldType
-from services.workflows.rules.shapes import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, MAX_VALUES, Shape
+from services.workflows.rules.shapes import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, MAX_VALUES, MAX_VALUES_TEXT, Shape
 
 READING_DYNAMIC = 2 * MAX_VALUES
 """Making a value without declared parts ready for the engine, once per expression that names it."""
@@ -18,13 +18,14 @@ READING_DYNAMIC = 2 * MAX_VALUES
 class Size:
     """At most so many characters if it is a text, items if it is a list or map.
 
-    ``dynamic``: its items may be anything again; the number is what walking all of it costs.
+    ``dynamic``: its items may be anything again; the number is what walking all of it costs, ``total`` the characters in all of it.
     """
 
     characters: int = 0
     items: int = 0
     item: Size | None = None
     dynamic: int = 0
+    total: int = 0
 
     @property
     def element(self) -> Size:
@@ -33,12 +34,15 @@ class Size:
     @property
     def each(self) -> Size:
         """An element while all are walked: all of them together cost what walking the whole costs."""
-        return Size(self.characters, self.items, dynamic=self.dynamic // max(1, self.items) + 1) if self.dynamic else self.element
+        if not self.dynamic:
+            return self.element
+        share = max(1, self.items)
+        return Size(self.characters, self.items, dynamic=self.dynamic // share + 1, total=self.total // share + 1)
 
     @property
     def built(self) -> int:
         """Characters in all of it."""
-        return self.characters if self.dynamic or self.item is None else self.characters + self.items * self.item.built
+        return self.total if self.dynamic else self.characters if self.item is None else self.characters + self.items * self.item.built
 
     @property
     def comparing(self) -> float:
@@ -51,19 +55,20 @@ class Size:
         """One of the two."""
         if self.dynamic or other.dynamic:
             most = max(self.comparing, other.comparing)
-            return Size(max(self.characters, other.characters), max(self.items, other.items), dynamic=round(most) + 1)
+            return Size(max(self.characters, other.characters), max(self.items, other.items), dynamic=round(most) + 1, total=max(self.built, other.built))
         item = self.item.or_(other.item) if self.item and other.item else self.item or other.item
         return Size(max(self.characters, other.characters), max(self.items, other.items), item)
 
     def and_(self, other: Size) -> Size:
         """Both, one behind the other."""
         either = self.or_(other)
-        return Size(self.characters + other.characters, self.items + other.items, either.item, either.dynamic)
+        total = self.built + other.built
+        return Size(self.characters + other.characters, self.items + other.items, either.item, either.dynamic, total)
 
 
 SCALAR = Size()
-ANYTHING = Size(MAX_TEXT, MAX_ITEMS, dynamic=READING_DYNAMIC)
-ANY_LIST = Size(MAX_ITEM_TEXT, MAX_ITEMS, dynamic=3 * MAX_ITEMS)
+ANYTHING = Size(MAX_TEXT, MAX_ITEMS, dynamic=READING_DYNAMIC, total=MAX_VALUES_TEXT)
+ANY_LIST = Size(MAX_ITEM_TEXT, MAX_ITEMS, dynamic=3 * MAX_ITEMS, total=MAX_VALUES_TEXT)
 
 
 def text(characters: int) -> Size:
