@@ -36,7 +36,8 @@ def example_patient() -> dict[str, Any]:
 
 def full_sample(event: type[Message], fields: Fields) -> Values:
     """Every field set."""
-    return values_for(fields, _of_model(event), _PERSON, {name: _BY_KIND[kind] for name, kind in APPOINTMENT.items()}, _PRACTICE)
+    appointment = {name: shape.members[0] if shape.members else _BY_KIND[shape.kind] for name, shape in APPOINTMENT.items()}
+    return values_for(fields, _of_model(event), _PERSON, appointment, _PRACTICE, now=_AT)
 
 
 def empty_sample(event: type[Message], fields: Fields) -> Values:
