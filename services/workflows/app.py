@@ -14,6 +14,7 @@ from services.workflows.settings import Settings
 def build(settings: Settings) -> Service:
     service = Service("workflows", settings)
     published = PublishedWorkflows(ENGINES[settings.cel_engine])
+    service.api(api.exchange_routes())
     service.api(api.definition_routes())
     service.api(api.lifecycle_routes())
     service.api(api.run_routes(published))

@@ -1,7 +1,8 @@
 """The HTTP door of workflows: definitions, runs, the action catalogue."""
 
 from services.workflows.api.definitions import action_routes, definition_routes
+from services.workflows.api.exchange import exchange_routes
 from services.workflows.api.lifecycle import lifecycle_routes
 from services.workflows.api.runs import run_routes
 
-__all__ = ["action_routes", "definition_routes", "lifecycle_routes", "run_routes"]
+__all__ = ["action_routes", "definition_routes", "exchange_routes", "lifecycle_routes", "run_routes"]
