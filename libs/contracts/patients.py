@@ -26,20 +26,25 @@ class PatientDetails(BaseModel):
 
 
 class PatientRegistered(Event, type="vantage.patients.patient-registered.v1", subject="patient/{patient_id}"):
-    """A practice knows a new patient."""
+    """A practice knows a new patient. ``bulk``: one of many at once, such as an import."""
 
     patient_id: UUID
     version: int
     details: Personal[PatientDetails]
+    bulk: bool = False
 
 
 class PatientUpdated(Event, type="vantage.patients.patient-updated.v1", subject="patient/{patient_id}"):
-    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change."""
+    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change.
+
+    ``bulk``: one of many changes at once, such as an import.
+    """
 
     patient_id: UUID
     version: int
     changed: list[str]
     details: Personal[PatientDetails]
+    bulk: bool = False
 
 
 class PatientRecordViewed(Event, type="vantage.patients.patient-record-viewed.v1", subject="patient/{patient_id}"):

@@ -8,7 +8,7 @@ from libs.common.access import Access
 from libs.common.errors import Held
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
-from libs.contracts import notifications, patients, practices
+from libs.contracts import notifications, patients, practices, scheduling
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.scheduling import AppointmentState
@@ -30,6 +30,7 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
     @consumer.first
     async def in_turn(events: list[Received[Any]], tx: Tx) -> None:
         await one_at_a_time({event.practice_id for event in events if event.practice_id != PLATFORM}, tx)
+        tx.after_commit(published.orchestration.hint)
 
     @consumer.on_batch(*TRIGGERS)
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
@@ -52,7 +53,7 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
 
-    @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
+    @consumer.on_batch(patients.ActionFinished, scheduling.ActionFinished, notifications.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
         await bring_to_rest(await take_results(events, published, tx), published, tx)

@@ -36,6 +36,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
+    "call_id": (("scheduling.call", {"direction": "inbound", "status": "ended"}),),
     "delivery_id": (("scheduling.webhook_delivery", {"state": "exhausted"}),),
     "workflow_id": (
         ("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),
@@ -61,6 +62,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
+    "POST /v1/workflows/{workflow_id}/dry-run": {},
 }
 """A valid body for each operation that takes an id and a body."""
 

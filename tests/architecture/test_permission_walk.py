@@ -16,6 +16,7 @@ OPERATIONS = list(operations())
 PROTECTED = [operation for operation in OPERATIONS if operation.permission is not None]
 PUBLIC = {
     "POST /webhooks/calcom/{practice_id}",
+    "POST /webhooks/retell/{practice_id}",
     "POST /webhooks/sendgrid/{practice_id}",
     "POST /hooks/supabase/access-token",
     "POST /hooks/supabase/user-change",

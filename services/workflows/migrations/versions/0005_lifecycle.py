@@ -3,7 +3,7 @@
 from libs.common.migrations import run_sql, tenant_table
 
 revision = "0005"
-down_revision = "0010"
+down_revision = "0004"
 
 _STATEMENTS = """
 ALTER TABLE workflow ADD COLUMN archived_at timestamptz, ADD COLUMN last_published_at timestamptz, ADD COLUMN last_published_by text;
