@@ -185,13 +185,14 @@ class TestImport:
         assert (await imported(client, as_admin, text)).status_code == 201
 
     async def test_what_saving_refuses_importing_refuses_in_the_same_words(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
-        for written in (
+        faulty = (
             definition(wait("soon")),
             definition(send(when="nobody")),
             definition(send() | {"whem": "x"}),
-            [],
+            {},
             definition(send(), send()),
-        ):
+        )
+        for written in faulty:
             by_file = await imported(client, as_admin, self.file(written))
             by_hand = await client.post("/v1/workflows", json={"name": "x", "definition": written}, headers=as_admin)
             assert by_file.status_code == by_hand.status_code == 422
