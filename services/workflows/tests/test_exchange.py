@@ -185,7 +185,7 @@ class TestImport:
         assert (await imported(client, as_admin, text)).status_code == 201
 
     async def test_what_saving_refuses_importing_refuses_in_the_same_words(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
-        faulty = (
+        faulty: tuple[Any, ...] = (
             definition(wait("soon")),
             definition(send(when="nobody")),
             definition(send() | {"whem": "x"}),
