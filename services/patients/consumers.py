@@ -17,6 +17,10 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
     @consumer.on_batch(
         patients.PatientRegistered,
         patients.PatientUpdated,
+        patients.PatientTagged,
+        patients.PatientUntagged,
+        patients.NoteAdded,
+        patients.NoteRemoved,
         scheduling.AppointmentBooked,
         scheduling.AppointmentConfirmed,
         scheduling.AppointmentRescheduled,
@@ -26,6 +30,8 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
         workflows.RunFinished,
         notifications.EmailAccepted,
         notifications.EmailStatusChanged,
+        notifications.TaskCreated,
+        notifications.TaskCompleted,
     )
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         await add_to_timeline(events, tx)

@@ -57,6 +57,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "birth_date": "1987-04-12",
     },
     "PATCH /v1/patients/{patient_id}": {"phone": "+49 170 7654321"},
+    "POST /v1/patients/{patient_id}/tags": {"tag": "Recall"},
+    "POST /v1/patients/{patient_id}/notes": {"text": "Prefers to be called in the morning."},
     "POST /v1/appointments": {
         "starts_at": "2030-01-07T09:00:00Z",
         "ends_at": "2030-01-07T09:30:00Z",

@@ -67,7 +67,9 @@ def filled(entry: Entry, values: Mapping[str, str]) -> dict[str, Any]:
     """The definition with these values, the usual ones where none is given. Raises ``ValuesInvalid``; the definition is checked when saved."""
     names = [blank.name for blank in entry.blanks]
     strange = [
-        Finding("unknown_value", f"/values/{pointer_part(name)}", "There is nothing of this name to fill in.", hint=did_you_mean(name, names))
+        Finding(
+            "unknown_value", f"/values/{pointer_part(name)}", "There is nothing of this name to fill in.", hint=did_you_mean(name, names)
+        )
         for name in values
         if name not in names
     ]

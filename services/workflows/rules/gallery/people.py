@@ -90,7 +90,9 @@ ENTRIES = (
             "trigger": {"kind": "event", "event": notifications.EmailStatusChanged.type},
             "condition": "event.patient_id != null && event.status in ['bounced', 'dropped', 'complained']",
             "enrolment": {"policy": "once", "again_after": "P7D"},
-            "steps": [act("task", "create_task", title="Check an e-mail address", text="An e-mail to this patient came back: {{ event.status }}.")],
+            "steps": [
+                act("task", "create_task", title="Check an e-mail address", text="An e-mail to this patient came back: {{ event.status }}.")
+            ],
         },
         (Blank("title", "Title of the task", Kind.LINE, "Check an e-mail address", ("/steps/0/parameters/title",)),),
     ),
@@ -130,7 +132,12 @@ ENTRIES = (
             "trigger": {"kind": "event", "event": scheduling.AppointmentBooked.type},
             "condition": "event.double_booked",
             "steps": [
-                act("task", "create_task", title="Two appointments at one time", text="An appointment was booked at a time that was taken already.")
+                act(
+                    "task",
+                    "create_task",
+                    title="Two appointments at one time",
+                    text="An appointment was booked at a time that was taken already.",
+                )
             ],
         },
         (Blank("title", "Title of the task", Kind.LINE, "Two appointments at one time", ("/steps/0/parameters/title",)),),

@@ -11,8 +11,10 @@ _CANCELLED = {"event": scheduling.AppointmentCancelled.type, "when": "event.appo
 
 _DAY_BEFORE = (
     "Your appointment at {{ practice.name }}",
-    f"Dear {{{{ patient.given_name }}}},\n\nthis is a reminder of your appointment on {_WHEN}.\n\n"
-    "If you cannot come, please tell us as early as you can.\n\n{{ practice.name }}",
+    (
+        f"Dear {{{{ patient.given_name }}}},\n\nthis is a reminder of your appointment on {_WHEN}.\n\n"
+        "If you cannot come, please tell us as early as you can.\n\n{{ practice.name }}"
+    ),
 )
 _EVENING = (
     "See you tomorrow at {{ practice.name }}",
@@ -92,7 +94,12 @@ ENTRIES = (
                     "when": "steps.reply.outcome == 'timed_out'",
                     "on_error": "branch",
                     "error_steps": [
-                        act("task", "create_task", title="Confirm an appointment by phone", text=f"Nobody confirmed the appointment on {_WHEN}.")
+                        act(
+                            "task",
+                            "create_task",
+                            title="Confirm an appointment by phone",
+                            text=f"Nobody confirmed the appointment on {_WHEN}.",
+                        )
                     ],
                 },
             ],

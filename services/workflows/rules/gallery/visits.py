@@ -12,8 +12,10 @@ _WHEN = spoken("appointment.starts_at")
 
 _INTAKE = (
     "Before your visit to {{ practice.name }}",
-    f"Dear {{{{ patient.given_name }}}},\n\nthank you for your booking on {_WHEN}. Please fill in our form before you come:\n\n"
-    "https://forms.practice.example/intake\n\n{{ practice.name }}",
+    (
+        f"Dear {{{{ patient.given_name }}}},\n\nthank you for your booking on {_WHEN}. Please fill in our form before you come:\n\n"
+        "https://forms.practice.example/intake\n\n{{ practice.name }}"
+    ),
 )
 _MISSED = (
     "We missed you at {{ practice.name }}",
@@ -21,13 +23,17 @@ _MISSED = (
 )
 _AFTER = (
     "How was your visit to {{ practice.name }}?",
-    "Dear {{ patient.given_name }},\n\nthank you for your visit. If anything is unclear, or was not as it should be, please write to us.\n\n"
-    "{{ practice.name }}",
+    (
+        "Dear {{ patient.given_name }},\n\nthank you for your visit. If anything is unclear, or was not as it should be, please write to us.\n\n"
+        "{{ practice.name }}"
+    ),
 )
 _RECALL = (
     "Time for a check-up at {{ practice.name }}",
-    "Dear {{ patient.given_name }},\n\nyour last visit was some time ago. We would like to see you again: please book an appointment.\n\n"
-    "{{ practice.name }}",
+    (
+        "Dear {{ patient.given_name }},\n\nyour last visit was some time ago. We would like to see you again: please book an appointment.\n\n"
+        "{{ practice.name }}"
+    ),
 )
 _TASK = ("Offer a new appointment", "The patient cancelled an appointment and has booked no other.")
 _AGAIN = {"event": scheduling.AppointmentBooked.type}
