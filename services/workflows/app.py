@@ -19,6 +19,7 @@ def build(settings: Settings) -> Service:
     published = PublishedWorkflows(engine, orchestration)
     service.api(api.explanation_routes(published))
     service.api(api.insight_routes(engine))
+    service.api(api.exchange_routes())
     service.api(api.definition_routes())
     service.api(api.lifecycle_routes())
     service.api(api.run_routes(published))

@@ -17,6 +17,14 @@ _DEFINITION = {
         {"kind": "wait", "id": "two-hours", "duration": "PT2H"},
     ],
 }
+_FILE = """\
+format: vantage.workflow/1
+name: Two hours later
+definition:
+  trigger: {event: vantage.scheduling.appointment-booked.v1}
+  steps:
+    - {kind: wait, id: two-hours, duration: PT2H}
+"""
 _USER = {"name": "Jonas Falk", "email": "jonas.falk@lindenhof.example", "role": "regular_user"}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -73,6 +81,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "POST /v1/workflows/import": {"yaml": _FILE},
     "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
     "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},

@@ -55,7 +55,12 @@ class Size:
         """One of the two."""
         if self.dynamic or other.dynamic:
             most = max(self.comparing, other.comparing)
-            return Size(max(self.characters, other.characters), max(self.items, other.items), dynamic=round(most) + 1, total=max(self.built, other.built))
+            return Size(
+                max(self.characters, other.characters),
+                max(self.items, other.items),
+                dynamic=round(most) + 1,
+                total=max(self.built, other.built),
+            )
         item = self.item.or_(other.item) if self.item and other.item else self.item or other.item
         return Size(max(self.characters, other.characters), max(self.items, other.items), item)
 
