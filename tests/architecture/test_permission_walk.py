@@ -17,6 +17,7 @@ PROTECTED = [operation for operation in OPERATIONS if operation.permission is no
 PUBLIC = {
     "POST /webhooks/calcom/{practice_id}",
     "POST /webhooks/sendgrid/{practice_id}",
+    "POST /webhooks/workflows/{practice_id}/{workflow_id}",
     "POST /hooks/supabase/access-token",
     "POST /hooks/supabase/user-change",
 }

@@ -66,6 +66,20 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "POST /v1/workflows/{workflow_id}/runs": {"filter": "patient.email != null", "values": {"reason": "flu season"}},
+    "POST /v1/workflows/{workflow_id}/runs/preview": {"filter": "patient.birth_date != null && patient.birth_date < '1960-01-01'"},
+    "POST /v1/workflows/{workflow_id}/webhook-secret": {"overlap_hours": 24},
+    "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "Wishes to be called by a person only."},
+    "POST /v1/runs/{run_id}/rerun": {"version": 3},
+    "POST /v1/runs/bulk/preview": {"verb": "cancel", "filter": {"status": "running", "started_before": "2030-01-01T00:00:00Z"}},
+    "POST /v1/runs/bulk": {
+        "verb": "retry",
+        "fingerprint": {
+            "workflow_id": "0198a1b2-0041-7000-8000-000000000041",
+            "failed_step": "intake",
+            "error_code": "patient_has_no_email",
+        },
+    },
     "PUT /v1/email-settings": {
         "api_key": "SG.your-key",
         "sender_email": "desk@lindenhof.example",

@@ -128,4 +128,3 @@ async def _do(verb: Verb, rows: Mapping[tuple[UUID, UUID], Mapping[str, Any]], p
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
     return len(rows)
-

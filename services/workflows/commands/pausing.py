@@ -86,7 +86,7 @@ async def release(workflow_id: UUID, tx: Tx) -> None:
         await open_job("release", {}, held, tx, workflow_id)
 
 
-async def release_chunk(job: Mapping[str, Any], limit: int | None, published: PublishedWorkflows, tx: Tx) -> Chunk:
+async def release_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, published: PublishedWorkflows) -> Chunk:
     """The next held runs go on. Paused again meanwhile, the rest stays held."""
     if await pause_of(job["workflow_id"], tx):
         return Chunk(None)

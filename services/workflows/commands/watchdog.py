@@ -71,6 +71,12 @@ class Findings:
     raised: int = 0
 
 
+async def next_practices(after: UUID | None, limit: int, work: Work) -> list[UUID]:
+    """Practices to look at, in the order of their ids."""
+    async with work.batch([], SYSTEM) as tx:
+        return await silent.practices_after(after, limit, tx)
+
+
 async def look_after(practice_ids: list[UUID], work: Work, published: PublishedWorkflows) -> Findings:
     """One look at these practices, each in a transaction of its own. One that fails is logged, the others are looked at."""
     found = Findings()

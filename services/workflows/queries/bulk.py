@@ -33,7 +33,9 @@ def _arguments(fitting: str, wanted: Mapping[str, Any], until: datetime, tx: Tx)
     )  # fmt: skip
 
 
-async def matching(fitting: str, wanted: Mapping[str, Any], until: datetime, after: UUID | None, limit: int, tx: Tx) -> list[asyncpg.Record]:
+async def matching(
+    fitting: str, wanted: Mapping[str, Any], until: datetime, after: UUID | None, limit: int, tx: Tx
+) -> list[asyncpg.Record]:
     """Runs started up to ``until`` that fit, in the order of their ids, from behind ``after``."""
     sql = f"SELECT r.* {_FITTING} AND ($14::uuid IS NULL OR r.id > $14) ORDER BY r.id LIMIT $15"
     return await tx.rows(sql, *_arguments(fitting, wanted, until, tx), after, limit)

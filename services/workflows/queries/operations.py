@@ -69,7 +69,10 @@ async def latest_rerun(workflow_id: UUID, event_id: UUID, tx: Tx) -> int:
 async def version_named(workflow_id: UUID, version: int, tx: Tx) -> str | None:
     """The name of a version that was published once."""
     found: str | None = await tx.value(
-        "SELECT name FROM workflow_version WHERE practice_id = $1 AND workflow_id = $2 AND version = $3", tx.practice_id, workflow_id, version
+        "SELECT name FROM workflow_version WHERE practice_id = $1 AND workflow_id = $2 AND version = $3",
+        tx.practice_id,
+        workflow_id,
+        version,
     )
     return found
 
@@ -122,3 +125,8 @@ async def active_runs(workflow_id: UUID, patient_id: UUID, but: UUID, limit: int
         tx.practice_id, workflow_id, patient_id, but, limit,
     )  # fmt: skip
     return [row["id"] for row in rows]
+
+
+async def suspended(practice_id: UUID, tx: Tx) -> bool:
+    """Whether the practice may not work now."""
+    return bool(await tx.value("SELECT suspended FROM access_practice WHERE practice_id = $1", practice_id))
