@@ -171,7 +171,8 @@ async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
 def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:
     failed = State(status=Status.FAILED, error_code=code)
     run = run_row(happening, seen, workflow, depth, gathered.rerun)
-    change = Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled, _unsaid(happening))
+    # It came to no step: without its program none is named.
+    change = Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, None, _unsaid(happening))
     gathered.writes.start(change)
     gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, code, run.id))
 
