@@ -13,7 +13,7 @@ from libs.contracts.marks import Personal
 
 
 class PatientDetails(BaseModel):
-    """The person as of the event. E-mail is lower-cased, phone is E.164."""
+    """The person as of the event. E-mail is lower-cased, phone is E.164, ``time_zone`` an IANA name, None where it is the practice's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -22,6 +22,7 @@ class PatientDetails(BaseModel):
     email: str | None = None
     phone: str | None = None
     birth_date: date | None = None
+    time_zone: str | None = None
 
 
 class PatientRegistered(Event, type="vantage.patients.patient-registered.v1", subject="patient/{patient_id}"):

@@ -16,6 +16,7 @@ from libs.contracts.marks import Personal
 __all__ = [
     "ActionDescribed",
     "ActionFinished",
+    "ExplanationsViewed",
     "PerformAction",
     "RunFinished",
     "RunOutcome",
@@ -124,3 +125,14 @@ class PerformAction(ActionRequest, type="vantage.workflows.perform-action.v1", s
 
 class ActionFinished(ActionResult, type="vantage.workflows.action-finished.v1", subject="effect/{effect_key}"):
     """What became of an action of the workflows service."""
+
+
+class ExplanationsViewed(Event, type="vantage.workflows.explanations-viewed.v1", subject="explanations/viewed"):
+    """Somebody read what was decided about events and what was known then. ``view``: explanations, dry_run or backtest.
+
+    ``event_ids`` holds those shown, at most 100.
+    """
+
+    event_ids: list[UUID]
+    patient_id: UUID | None = None
+    view: str

@@ -1,4 +1,4 @@
-"""What workflows does by the clock: timers, schedules, jobs, and a look at every run now and then."""
+"""What workflows does by the clock: timers, schedules, jobs, runs of another engine, and a look at every run now and then."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from libs.common.work import Work
 from services.workflows.commands import jobs as working
 from services.workflows.commands import schedules
 from services.workflows.commands.bulk import bulk_chunk
+from services.workflows.commands.handover import CALLS, Orchestrator, call_runs
 from services.workflows.commands.jobs import Do
 from services.workflows.commands.manual import start_chunk
 from services.workflows.commands.pausing import release_chunk
@@ -46,6 +47,11 @@ async def work_on_jobs(work: Work, do: Mapping[str, Do]) -> float | None:
     """Returns when to come back: when the next chunk of a job is due."""
     await working.work_on(work, do)
     return await working.seconds_until_next(work)
+
+
+async def call_durable_runs(work: Work, orchestrator: Orchestrator) -> float | None:
+    """Returns when to come back: at once while there are many."""
+    return 0.0 if await call_runs(work, orchestrator) >= CALLS else None
 
 
 class Watch:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from libs.contracts.envelope import Message
+from libs.contracts.envelope import Event, Message
 from services.workflows.rules.context import APPOINTMENT, values_for
 from services.workflows.rules.expressions import Fields, FieldType, Values
 
@@ -22,6 +22,16 @@ _PERSON = {
     "phone": "+4930901820", "birth_date": "1980-01-31",
 }  # fmt: skip
 _PRACTICE = {"id": "0190a0a0-0000-7000-8000-000000000002", "name": "Sample practice", "time_zone": "Europe/Berlin"}
+
+
+def example_of(event: type[Event]) -> Event:
+    """An event of this type with every field set to something made up."""
+    return event.model_validate(_of_model(event))
+
+
+def example_patient() -> dict[str, Any]:
+    """Somebody who does not exist."""
+    return dict(_PERSON)
 
 
 def full_sample(event: type[Message], fields: Fields) -> Values:

@@ -12,8 +12,8 @@ import pytest
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
 from libs.contracts.workflows import RunRequested
-from services.workflows.commands import jobs, pausing
-from services.workflows.commands.runs import advance_runs
+from services.workflows.commands import controls, jobs
+from services.workflows.commands.runs import move_runs
 from services.workflows.rules.engines import ENGINES
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import HOURS, Visit, definition, send, wait
@@ -362,9 +362,9 @@ class TestMany:
         async def with_one_bad(inputs: Any, *rest: Any) -> Any:
             if any(key[1] == bad for key, _, _ in inputs):
                 raise ZeroDivisionError
-            return await advance_runs(inputs, *rest)
+            return await move_runs(inputs, *rest)
 
-        monkeypatch.setattr(pausing, "advance_runs", with_one_bad)
+        monkeypatch.setattr(controls, "move_runs", with_one_bad)
         job_id = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
         ended = await done(engine, client, as_admin, {"id": job_id})
         assert (ended["status"], ended["done"], ended["failed"]) == ("finished", 6, 1)

@@ -3,7 +3,7 @@
 from libs.common.migrations import effect_tables, global_table, run_sql, sealed_table, tenant_table
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 _RUNS = """
 ALTER TABLE run ADD COLUMN held boolean NOT NULL DEFAULT false;

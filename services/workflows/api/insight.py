@@ -1,0 +1,56 @@
+"""Over HTTP: why and why not, dry runs, backtests. Admins only: all of it shows what is known of patients."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query, Response
+from pydantic import AwareDatetime
+
+from libs.common.auth import Permission
+from libs.common.http import CursorQuery, DoorDep, Page, Routes, needs
+from services.workflows.commands.dry_run import DryRun, DryRunView, dry_run
+from services.workflows.commands.explain import Explanation, explain
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.rules.engines import Engine
+
+FewQuery = Annotated[int, Query(ge=1, le=20, description="Events per page.")]
+FromQuery = Annotated[AwareDatetime | None, Query(alias="from", description="Events handled from then on.")]
+ToQuery = Annotated[AwareDatetime | None, Query(alias="to", description="Events handled before; at most 40 days behind `from`.")]
+
+
+def explanation_routes(published: PublishedWorkflows) -> Routes:
+    """To be added before the routes of definitions, whose ids would take its name."""
+    router = Routes(prefix="/v1/workflows", tags=["insight"])
+
+    @router.get("/explanations", response_model=Page[Explanation], **needs(Permission.EXPLANATIONS_READ))
+    async def explanations(
+        door: DoorDep,
+        patient_id: UUID | None = None,
+        event_id: UUID | None = None,
+        since: FromQuery = None,
+        until: ToQuery = None,
+        limit: FewQuery = 10,
+        cursor: CursorQuery = None,
+    ) -> Page[Explanation]:
+        """Why workflows started and why not: for each event, what became of every workflow. Practice admins only; kept 40 days."""
+        async with door.work() as tx:
+            found = await explain(
+                published, tx, patient_id=patient_id, event_id=event_id, span=(since, until), after=door.position(cursor), limit=limit
+            )
+            return door.page(found, limit, lambda one: (one.recorded_at.isoformat(), one.event_id))
+
+    return router
+
+
+def insight_routes(engine: Engine) -> Routes:
+    router = Routes(prefix="/v1/workflows", tags=["insight"])
+
+    @router.post("/{workflow_id}/dry-run", response_model=DryRunView, **needs(Permission.WORKFLOWS_WRITE))
+    async def try_it(workflow_id: UUID, cmd: DryRun, door: DoorDep) -> Response:
+        """Try the draft or a version on one event, under a virtual clock. Practice admins only; nothing is performed or kept."""
+        async with door.work() as tx:
+            return await door.answer(tx, await dry_run(workflow_id, cmd, engine, tx))
+
+    return router
