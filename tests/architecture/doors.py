@@ -38,6 +38,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     ),
     "delivery_id": (("scheduling.webhook_delivery", {"state": "exhausted"}),),
     "workflow_id": (("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),),
+    "backtest_id": (("workflows.backtest", {"status": "queued"}),),
     "run_id": (("workflows.run", {"status": "running"}),),
     "message_id": (("notifications.message", {"effect_key": "{id}"}), ("notifications.effect", {"effect_key": "{id}", "state": "planned"})),
     "event_id": (("audit.entry", {"event_id": "{id}", "entry": b"{}", "leaf": b"x" * 32}),),
@@ -58,6 +59,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/dry-run": {},
+    "POST /v1/workflows/{workflow_id}/backtests": {"days": 1},
 }
 """A valid body for each operation that takes an id and a body."""
 

@@ -66,6 +66,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "POST /v1/workflows/{workflow_id}/backtests": {"days": 14, "compare_with": "published"},
     "POST /v1/workflows/{workflow_id}/dry-run": {
         "now": "2030-01-07T08:00:00Z",
         "patient": {"given_name": "Mira", "email": "mira.holm@mail.example"},
