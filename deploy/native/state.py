@@ -19,7 +19,7 @@ from libs.contracts.topics import SERVICES
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
-    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "auth",
+    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "retell", "auth",
 )  # fmt: skip
 HEX_KEYS = ("gateway_key", "gateway_proof", "tenancy_key", "cursor_key", "ledger_signing_key")
 KEY_LISTS = ("secrets_keys",)
@@ -83,7 +83,7 @@ class State:
 def load(directory: Path) -> State:
     """The state of a directory, made on first use."""
     directory.mkdir(parents=True, exist_ok=True)
-    ports = _kept(directory / "ports.json", lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
+    ports = _ports(directory / "ports.json")
     keys = _secrets(directory / "secrets.json")
     cluster = _kept(directory / "kafka.json", lambda: {"cluster_id": new_cluster_id()})
     return State(directory, ports, keys, cluster["cluster_id"])
@@ -94,6 +94,16 @@ def _kept(path: Path, make: Callable[[], Any], mode: int = 0o644) -> Any:
         path.touch(mode=mode)
         path.write_text(json.dumps(make(), indent=2))
     return json.loads(path.read_text())
+
+
+def _ports(path: Path) -> dict[str, int]:
+    """The ports as they are kept; what an older version did not start gets its own now."""
+    kept: dict[str, int] = _kept(path, lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
+    new = [name for name in PORTS if name not in kept]
+    if new:
+        kept |= dict(zip(new, _free_ports(len(new)), strict=True))
+        path.write_text(json.dumps(kept, indent=2))
+    return kept
 
 
 def _secrets(path: Path) -> dict[str, str]:

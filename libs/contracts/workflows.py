@@ -9,13 +9,15 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from libs.contracts.actions import ActionDescribed
+from libs.contracts.actions import ActionDescribed, ActionRequest, ActionResult
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 
 __all__ = [
     "ActionDescribed",
+    "ActionFinished",
     "ExplanationsViewed",
+    "PerformAction",
     "RunFinished",
     "RunOutcome",
     "RunRequested",
@@ -115,6 +117,14 @@ class WebhookReceived(Event, type="vantage.workflows.webhook-received.v1", subje
     workflow_id: UUID
     body: Personal[dict[str, Any]]
     patient_id: UUID | None = None
+
+
+class PerformAction(ActionRequest, type="vantage.workflows.perform-action.v1", subject="effect/{effect_key}"):
+    """Asks the workflows service itself for one of its actions: to start or to stop another workflow."""
+
+
+class ActionFinished(ActionResult, type="vantage.workflows.action-finished.v1", subject="effect/{effect_key}"):
+    """What became of an action of the workflows service."""
 
 
 class ExplanationsViewed(Event, type="vantage.workflows.explanations-viewed.v1", subject="explanations/viewed"):

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from libs.common.actions.performing import Performing
 from libs.common.auth import Permission, Principal
 from libs.common.errors import NotFound
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, WorkDep, needs, public
@@ -47,7 +48,7 @@ def _view(row: Any) -> MessageView:
     return MessageView(**dict(row))
 
 
-def routes(box: SecretBox) -> Routes:
+def routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["notifications"])
 
     @router.get("/v1/messages", response_model=Page[MessageView], **needs(Permission.MESSAGES_READ))
@@ -93,7 +94,7 @@ def routes(box: SecretBox) -> Routes:
         async with work(Principal.system("sendgrid", practice_id)) as tx:
             tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
             await check_signature(lambda key: sendgrid_events.verify(raw, signature, timestamp, key), tx)
-            await take_reports(sendgrid_events.read(raw), tx)
+            await take_reports(sendgrid_events.read(raw), performing.record_in, tx)
         return Response(status_code=204)
 
     return router

@@ -10,7 +10,7 @@ from libs.common.work import Tx
 
 _MESSAGE = """
 SELECT m.id, m.patient_id, m.subject, m.status, m.status_at, m.created_at, e.effect_key, e.run_id, e.step_id, e.state AS effect_state,
-       e.attempts, e.error_code, e.provider_message_id
+       e.attempts, e.error_code, e.result ->> 'provider_message_id' AS provider_message_id
 FROM message m JOIN effect e ON e.practice_id = m.practice_id AND e.effect_key = m.effect_key
 """
 

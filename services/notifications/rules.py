@@ -1,4 +1,4 @@
-"""What an effect may become, what a provider's answer means, and how delivery reports order. Pure."""
+"""What a provider's answer means, and how delivery reports order. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ from libs.contracts.notifications import MessageStatus
 
 _ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
 _API_KEY = re.compile(r"[!-~]{10,200}")
-
-RETRY_LIMIT = 8
-RETRY_FIRST_SECONDS = 1.0
-RETRY_LIMIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -51,16 +47,6 @@ class Report:
     at: datetime
     provider_message_id: str
     reason_code: str | None
-
-
-class EffectState(StrEnum):
-    """planned -> dispatched -> confirmed | failed | unknown; unknown -> confirmed | planned (looked up and provably absent)."""
-
-    PLANNED = "planned"
-    DISPATCHED = "dispatched"
-    CONFIRMED = "confirmed"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
 
 
 class Attempt(StrEnum):
@@ -118,25 +104,6 @@ def answer_to(status: int) -> Attempt:
     if 400 <= status < 500:
         return Attempt.REFUSED
     return Attempt.LOST
-
-
-def next_state(answer: ProviderAnswer, attempts: int) -> EffectState:
-    """Where a dispatched effect goes after its ``attempts``-th call."""
-    match answer.attempt:
-        case Attempt.ACCEPTED:
-            return EffectState.CONFIRMED
-        case Attempt.REFUSED:
-            return EffectState.FAILED
-        case Attempt.LOST:
-            return EffectState.UNKNOWN
-        case Attempt.NOT_SENT:
-            return EffectState.PLANNED if attempts < RETRY_LIMIT else EffectState.FAILED
-
-
-def retry_pause(attempts: int, asked_seconds: float | None, jitter: float) -> float:
-    """Seconds before the next call: what the provider asked for, else doubling, stretched by up to a fifth."""
-    pause = asked_seconds if asked_seconds is not None else RETRY_FIRST_SECONDS * 2 ** (attempts - 1)
-    return min(max(pause, 0.0), RETRY_LIMIT_SECONDS) * (1 + 0.2 * jitter)
 
 
 _RANK = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
-from services.patients.commands.actions import UpdatePatientResult
+from services.patients.commands.actions import UpdatePatientResult, perform_update
 from services.patients.commands.records import UpdatePatient
 
 UPDATE_PATIENT = ActionPlugin(
@@ -13,7 +13,7 @@ UPDATE_PATIENT = ActionPlugin(
     help="Changes fields of the patient's record. Fields left out stay as they are.",
     parameters=UpdatePatient,
     result=UpdatePatientResult,
+    handler=perform_update,
     idempotent=True,
-    lookup=False,
     personal_data=("name", "email", "phone", "birth_date"),
 )

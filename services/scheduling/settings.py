@@ -11,3 +11,4 @@ class Settings(ServiceSettings):
     )
     webhook_first_retry_seconds: float = Field(default=5.0, gt=0, description="Pause before an outbound webhook's first retry.")
     webhook_concurrency: int = Field(default=32, ge=1, le=500, description="Outbound webhooks attempted at the same time, at most.")
+    retell_url: str = Field(default="https://api.retellai.com", description="Retell's API, or a simulator's.")

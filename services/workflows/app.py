@@ -20,6 +20,7 @@ def build(settings: Settings) -> Service:
     service.api(api.insight_routes(engine))
     service.api(api.backtest_routes())
     service.api(api.definition_routes())
+    service.api(api.lifecycle_routes())
     service.api(api.run_routes(published))
     service.api(api.action_routes())
     service.consumes(partial(consumers.subscribe, published=published, access=service.access))

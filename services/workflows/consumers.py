@@ -8,7 +8,7 @@ from libs.common.access import Access
 from libs.common.errors import Held
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
-from libs.contracts import notifications, patients, practices
+from libs.contracts import notifications, patients, practices, scheduling
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.scheduling import AppointmentState
@@ -46,13 +46,13 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
         moved = await start_runs(happenings, published, tx)
         if times:
             moved += await follow_appointments(times, published, tx)
-        await bring_to_rest(moved + await deliver(happenings, published, tx), published, tx)
+        await bring_to_rest(moved + await deliver(happenings, published, tx, moved), published, tx)
 
     @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
 
-    @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
+    @consumer.on_batch(patients.ActionFinished, scheduling.ActionFinished, notifications.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
         await bring_to_rest(await take_results(events, published, tx), published, tx)

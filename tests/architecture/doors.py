@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 from uuid import UUID, uuid4
@@ -36,8 +36,12 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
+    "call_id": (("scheduling.call", {"direction": "inbound", "status": "ended"}),),
     "delivery_id": (("scheduling.webhook_delivery", {"state": "exhausted"}),),
-    "workflow_id": (("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),),
+    "workflow_id": (
+        ("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),
+        ("workflows.workflow_version", {"workflow_id": "{id}", "definition": json.dumps(_DEFINITION)}),
+    ),
     "backtest_id": (("workflows.backtest", {"status": "queued"}),),
     "run_id": (("workflows.run", {"status": "running"}),),
     "message_id": (("notifications.message", {"effect_key": "{id}"}), ("notifications.effect", {"effect_key": "{id}", "state": "planned"})),
@@ -58,10 +62,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
+    "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "POST /v1/workflows/{workflow_id}/dry-run": {},
     "POST /v1/workflows/{workflow_id}/backtests": {"days": 1},
 }
 """A valid body for each operation that takes an id and a body."""
+
+NAMES = {"version": 1, "gallery_id": "new-patient-welcome"}
+"""What else stands in paths: numbers and names that are nobody's."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,10 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    def at(self, ids: Mapping[str, object]) -> str:
+        """Its address."""
+        return self.path.format_map({**NAMES, **ids})
 
 
 def build(service: str, database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> Service:

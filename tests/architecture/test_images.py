@@ -83,7 +83,7 @@ class TestTheOtherImages:
         names = [words["command"][0] for words in COMPOSE.values() if words.get("image", "").startswith("vantage/simulators")]
         answer = run(tmp_path, "-c", f"import {', '.join(names)}")
         assert answer.returncode == 0, answer.stderr[-2000:]
-        assert len(names) == 2
+        assert len(names) == 3
 
 
 class TestTheDockerfile:

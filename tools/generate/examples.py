@@ -60,6 +60,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-08T09:00:00Z", "ends_at": "2030-01-08T09:30:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {"reason": "The patient is ill."},
     "PUT /v1/calcom-settings": {"webhook_secret": "at least sixteen characters of your own"},
+    "PUT /v1/retell-settings": {
+        "api_key": "key_of_at_least_sixteen_characters",
+        "from_number": "+12025550123",
+        "agent_id": "agent_reception",
+    },
     "PUT /v1/webhook-endpoint": {
         "url": "https://hooks.integrator.example/vantage",
         "event_types": ["appointment.booked"],
@@ -67,6 +72,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/backtests": {"days": 14, "compare_with": "published"},
+    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
+    "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
+    "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "POST /v1/workflows/{workflow_id}/dry-run": {
         "now": "2030-01-07T08:00:00Z",
         "patient": {"given_name": "Mira", "email": "mira.holm@mail.example"},

@@ -2,6 +2,15 @@
 
 from services.workflows.api.definitions import action_routes, definition_routes
 from services.workflows.api.insight import backtest_routes, explanation_routes, insight_routes
+from services.workflows.api.lifecycle import lifecycle_routes
 from services.workflows.api.runs import run_routes
 
-__all__ = ["action_routes", "backtest_routes", "definition_routes", "explanation_routes", "insight_routes", "run_routes"]
+__all__ = [
+    "action_routes",
+    "backtest_routes",
+    "definition_routes",
+    "explanation_routes",
+    "insight_routes",
+    "lifecycle_routes",
+    "run_routes",
+]

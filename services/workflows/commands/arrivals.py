@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,31 +23,48 @@ from services.workflows.rules.triggers import BY_TYPE
 log = get_logger()
 
 EXIT = "exit_condition"
+NO_EVENT = UUID(int=0)
 MAX_ROUNDS = 60
-"""Waits a run may pass at once with events from before: more than a definition has steps."""
+"""Waits a run may pass at once: more than a definition has steps."""
 
 
-async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx: Tx) -> list[Change]:
-    """Tell runs that wait what happened; the first event that fits counts, in the order they came."""
+async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx: Tx, moved: Sequence[Change] = ()) -> list[Change]:
+    """Tell runs that wait what happened, in the order it came: a run meets each event where the ones before it have left it.
+
+    ``moved`` is what these happenings have done already: what started a run, or moved it on, is not what it then waits for.
+    """
+    places = {str(happening.id): place for place, happening in enumerate(happenings)}
+    reached = {change.run.key: places.get(change.cause.causation_id, -1) for change in moved}
+    changes: list[Change] = []
+    for _ in range(MAX_ROUNDS):
+        inputs = await _next_that_fit(happenings, reached, published, tx)
+        if not inputs:
+            break
+        reached |= {key: place for place, (key, _, _) in inputs}
+        changes += await advance_runs([arrived for _, arrived in inputs], published, tx)
+    return changes
+
+
+async def _next_that_fit(
+    happenings: list[Happening], reached: Mapping[Key, int], published: PublishedWorkflows, tx: Tx
+) -> list[tuple[int, tuple[Key, Input, Cause]]]:
+    """For each run that waits the first of these events that counts for it, with its place. Of one event an exit counts first."""
     waits = await open_waits(_subjects(happenings), tx)
     if not waits:
         return []
-    places = {happening.id: place for place, happening in enumerate(happenings)}
-    keys = {(row["practice_id"], row["run_id"]) for row in waits}
-    runs = await runs_for_change(list(keys), tx)
     by_subject: dict[tuple[UUID, str, UUID], list[Any]] = {}
     for row in waits:
         by_subject.setdefault((row["practice_id"], row["event_type"], row["subject"]), []).append(row)
+    runs = await runs_for_change(list({(row["practice_id"], row["run_id"]) for row in waits}), tx)
     judge = await _Judge.of(happenings, runs, published, tx)
-    inputs: dict[tuple[Key, str], tuple[Key, Input, Cause]] = {}
-    for happening in happenings:
+    found: dict[Key, tuple[int, tuple[Key, Input, Cause]]] = {}
+    for place, happening in enumerate(happenings):
         for subject in filter(None, happening.ids().values()):
             for row in by_subject.get((happening.practice_id, happening.data.type, subject), ()):
                 key = row["practice_id"], row["run_id"]
-                began = places.get(runs[key]["trigger_event_id"], -1) if key in runs else len(places)
-                if places[happening.id] > began and (key, row["step_id"]) not in inputs and judge.fits(happening, key, row):
-                    inputs[key, row["step_id"]] = key, _input(row["step_id"], row["number"], happening), happening.cause
-    return await advance_runs(list(inputs.values()), published, tx) if inputs else []
+                if key not in found and place > reached.get(key, -1) and judge.fits(happening, key, row):
+                    found[key] = place, (key, _input(row["step_id"], row["number"], happening), happening.cause)
+    return list(found.values())
 
 
 async def bring_to_rest(changes: list[Change], published: PublishedWorkflows, tx: Tx) -> None:
@@ -67,25 +84,27 @@ async def bring_to_rest(changes: list[Change], published: PublishedWorkflows, tx
 
 
 async def _looked_back(change: Change, effect: OpenWait, published: PublishedWorkflows, tx: Tx) -> tuple[Key, Input, Cause] | None:
+    """The oldest event that counts, page by page: what does not fit may be many."""
     run, subject = change.run, change.run.about(effect.about)
     if subject is None:
         return None
-    rows = await events_since(run.practice_id, subject, list(effect.events), effect.since, run.trigger_event_id, tx)
-    if not rows:
-        return None
     runs = await runs_for_change([run.key], tx)
-    happenings = [
-        Happening(
-            run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
-        )
-        for row in rows
-    ]
-    judge = await _Judge.of(happenings, runs, published, tx)
-    for happening in happenings:
-        for number, event_type in enumerate(effect.events):
-            wait = {"step_id": effect.step_id, "number": number}
-            if event_type == happening.data.type and judge.fits(happening, run.key, wait):
-                return run.key, _input(effect.step_id, number, happening), change.cause
+    counted = {output.get("id") for output in change.state.outputs.values()}
+    after = effect.since, NO_EVENT
+    while rows := await events_since(run.practice_id, subject, list(effect.events), after, run.trigger_event_id, tx):
+        happenings = [
+            Happening(
+                run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
+            )
+            for row in rows
+        ]  # fmt: skip
+        judge = await _Judge.of(happenings, runs, published, tx)
+        for happening in (one for one in happenings if str(one.id) not in counted):
+            for number, event_type in enumerate(effect.events):
+                wait = {"step_id": effect.step_id, "number": number}
+                if event_type == happening.data.type and judge.fits(happening, run.key, wait):
+                    return run.key, _input(effect.step_id, number, happening), change.cause
+        after = rows[-1]["recorded_at"], rows[-1]["event_id"]
     return None
 
 
@@ -126,4 +145,4 @@ def _subjects(happenings: list[Happening]) -> list[tuple[UUID, str, UUID]]:
 def _input(step_id: str, number: int, happening: Happening) -> Input:
     if step_id == EXITS:
         return Cancelled(EXIT)
-    return EventArrived(step_id, number, happening.data.model_dump(mode="json"))
+    return EventArrived(step_id, number, happening.data.model_dump(mode="json"), str(happening.id))

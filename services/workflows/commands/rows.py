@@ -117,19 +117,19 @@ def jittered(run: RunRow, effect: SetTimer, now: datetime) -> datetime:
 
 def memory_of(state: State) -> str:
     """What of a state has no column of its own, as JSON; empty for a run that remembers nothing."""
-    if not (state.attempt or state.retrying or state.due or state.outputs):
+    if not (state.attempt or state.retrying or state.due or state.outputs or state.held):
         return "{}"
-    due = state.due.isoformat() if state.due else None
-    return json_text({"attempt": state.attempt, "retrying": state.retrying, "due": due, "outputs": dict(state.outputs)})
+    due, held = (moment.isoformat() if moment else None for moment in (state.due, state.held))
+    return json_text({"attempt": state.attempt, "retrying": state.retrying, "due": due, "outputs": dict(state.outputs), "held": held})
 
 
 def state_of(row: Mapping[str, Any]) -> State:
     """The state a row of ``run`` holds."""
     memory = row["memory"]
-    due = datetime.fromisoformat(memory["due"]) if memory.get("due") else None
+    due, held = (datetime.fromisoformat(memory[name]) if memory.get(name) else None for name in ("due", "held"))
     return State(
         Status(row["status"]), row["cursor"], row["waiting"], row["error_code"], memory.get("attempt", 0), memory.get("retrying", False),
-        row["paused"], due, memory.get("outputs", {}),
+        row["paused"], due, memory.get("outputs", {}), held,
     )  # fmt: skip
 
 

@@ -18,10 +18,13 @@ from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import anchored_runs, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.interpreter import advance
-from services.workflows.rules.states import AppointmentChanged, Effect, Input, State, StepResult
+from services.workflows.rules.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, StepResult
 
-MAX_ATTEMPTS = 100
-"""Attempts at one action, retries by hand included, of which an answer is still understood."""
+_FOUND_ITS_PATIENT = """
+UPDATE run r SET patient_id = t.patient_id, event = r.event || jsonb_build_object('patient_id', t.patient_id)
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, appointment_id, patient_id)
+WHERE r.practice_id = t.practice_id AND r.appointment_id = t.appointment_id AND r.status = 'running' AND r.anchored AND r.patient_id IS NULL
+"""
 
 
 class RunNotFound(NotFound):
@@ -59,7 +62,7 @@ async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: Publis
     writes = Writes()
     for key, (state, effects, cause) in moved.items():
         run = run_of(found[key], awaits=bool(versions[key].awaited))
-        writes.advance(Change(run, state, effects, cause, versions[key]))
+        writes.advance(Change(run, state, effects, cause, versions[key], found[key]["status"]))
     return await writes.flush(tx)
 
 
@@ -79,9 +82,16 @@ async def take_results(events: list[Received[Any]], published: PublishedWorkflow
 
 
 async def follow_appointments(events: Iterable[Received[AppointmentState]], published: PublishedWorkflows, tx: Tx) -> list[Change]:
-    """Runs that wait for a time before or after an appointment follow it: to its new time, or to their end when it is cancelled."""
+    """Runs that wait for a time before or after an appointment follow it: to its new time, or to their end when it is cancelled.
+
+    One that waits for an appointment nobody's until now is about its patient from here on.
+    """
+    events = list(events)
     causes = {(event.practice_id, event.data.appointment_id): event.cause for event in events}
     rows = await anchored_runs(list(causes), tx)
+    if any(row["patient_id"] is None for row in rows):
+        owned = {(event.practice_id, event.data.appointment_id): event.data.patient_id for event in events if event.data.patient_id}
+        await tx.execute(_FOUND_ITS_PATIENT, [key[0] for key in owned], [key[1] for key in owned], list(owned.values()))
     inputs: list[tuple[Key, Input, Cause]] = [
         ((row["practice_id"], row["id"]), AppointmentChanged(), causes[row["practice_id"], row["appointment_id"]]) for row in rows
     ]

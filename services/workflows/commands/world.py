@@ -41,7 +41,7 @@ class World:
                 return bound
             return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, practice, outputs))
 
-        return Surroundings(bind, appointment, practice)
+        return Surroundings(bind, appointment, practice, patient)
 
     def bind(self, compiled: CompiledDefinition, practice_id: UUID, event: dict[str, Any]) -> Any:
         """The values of one event, for every definition about its kind."""

@@ -75,7 +75,7 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
     """Runs that wait for a time of these appointments (practice and appointment id)."""
     return await tx.rows(
         """
-        SELECT r.practice_id, r.id, r.appointment_id FROM run r
+        SELECT r.practice_id, r.id, r.appointment_id, r.patient_id FROM run r
         JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, appointment_id) USING (practice_id, appointment_id)
         WHERE r.status = 'running' AND r.anchored
         """,
@@ -94,12 +94,18 @@ async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asy
     )  # fmt: skip
 
 
-async def events_since(practice_id: UUID, subject: UUID, types: list[str], since: datetime, but: UUID, tx: Tx) -> list[asyncpg.Record]:
-    """Events about a patient or an appointment from ``since`` on, oldest first, without the one that started the run."""
+async def events_since(
+    practice_id: UUID, subject: UUID, types: list[str], after: tuple[datetime, UUID], but: UUID, tx: Tx
+) -> list[asyncpg.Record]:
+    """Events about a patient or an appointment that came here after that moment (and event), oldest first, up to 200.
+
+    By our own clock: what was sent earlier and came late counts as well. Without the one that started the run.
+    """
     return await tx.rows(
         """
-        SELECT event_id, type, data, at FROM event_log WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[])
-          AND at >= $4 AND event_id <> $5 ORDER BY at, event_id LIMIT 200
+        SELECT event_id, type, data, at, recorded_at FROM event_log
+        WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[]) AND recorded_at >= $4
+          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 ORDER BY recorded_at, event_id LIMIT 200
         """,
-        practice_id, subject, types, since, but,
+        practice_id, subject, types, *after, but,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from libs.contracts.envelope import Message
 from services.workflows.rules.expressions import Fields, FieldType, Values
 from services.workflows.rules.states import NOTHING
 
-PATIENT = ("id", "given_name", "family_name", "email", "phone", "birth_date")
+PATIENT = ("id", "given_name", "family_name", "email", "phone", "birth_date", "time_zone")
 APPOINTMENT: dict[str, FieldType] = {
     "id": FieldType.STRING,
     "status": FieldType.STRING,

@@ -163,11 +163,14 @@ class TestCatalogue:
 
     def test_a_parameter_that_is_missing_unknown_or_of_the_wrong_kind(self) -> None:
         assert self.said({"subject": 1}) == [
-            ("invalid_parameter", "/steps/1/parameters", "missing: text"),
-            ("invalid_parameter", "/steps/1/parameters/subject", None),
+            ("missing_parameter", "/steps/1/parameters", "missing: text"),
+            ("invalid_parameter", "/steps/1/parameters/subject", "it takes: string"),
         ]
         assert self.said({"subject": "a", "text": "b", "cc": "c"}) == [
-            ("invalid_parameter", "/steps/1/parameters", "it takes: subject, text")
+            ("unknown_parameter", "/steps/1/parameters/cc", "it takes: subject, text")
+        ]
+        assert self.said({"subjekt": "a", "subject": "a", "text": "b"}) == [
+            ("unknown_parameter", "/steps/1/parameters/subjekt", "did you mean 'subject'?")
         ]
 
     def test_a_template_may_still_come_to_fit(self) -> None:

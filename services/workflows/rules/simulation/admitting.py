@@ -11,7 +11,9 @@ from uuid import UUID
 from services.workflows.rules.compiling import CompiledDefinition
 from services.workflows.rules.definition import Enrolment
 from services.workflows.rules.simulation.running import Running
+from services.workflows.rules.states import Status
 from services.workflows.rules.templates import as_text
+from services.workflows.rules.waiting import APPOINTMENT_CANCELLED
 
 EVERY = Enrolment()
 
@@ -23,7 +25,7 @@ class Admitting:
     compiled: CompiledDefinition
     suppressed: frozenset[UUID] = frozenset()
     active: Counter[UUID] = field(default_factory=Counter)
-    enrolled: dict[str, datetime] = field(default_factory=dict)
+    enrolled: dict[str, tuple[datetime, Running]] = field(default_factory=dict)
 
     @property
     def policy(self) -> Enrolment:
@@ -49,13 +51,13 @@ class Admitting:
         if self.policy.policy == "once_while_active" and patient_id is not None and self.active[patient_id]:
             return "active_already"
         last = self.enrolled.get(key) if key is not None else None
-        if last is not None and (self.policy.again_after is None or now < last + self.policy.again_after):
-            return "enrolled_already"
-        return None
+        if last is None or _never_came(last[1]):
+            return None
+        return "enrolled_already" if self.policy.again_after is None or now < last[0] + self.policy.again_after else None
 
     def enter(self, run: Running, key: str | None, now: datetime) -> None:
         if key is not None:
-            self.enrolled[key] = now
+            self.enrolled[key] = now, run
         if run.patient_id is not None and run.active:
             self.active[run.patient_id] += 1
 
@@ -64,3 +66,8 @@ class Admitting:
             self.active[run.patient_id] -= 1
             if not self.active[run.patient_id]:
                 del self.active[run.patient_id]
+
+
+def _never_came(run: Running) -> bool:
+    """Whose appointment was cancelled before its time came has not been through."""
+    return run.state.status is Status.CANCELLED and run.state.cursor == 0 and run.state.error_code == APPOINTMENT_CANCELLED

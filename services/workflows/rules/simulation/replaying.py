@@ -8,12 +8,11 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict, deque
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.scheduling import AppointmentBooked, AppointmentState
+from libs.contracts.scheduling import AppointmentBooked
 from services.workflows.rules.compiling import CompiledDefinition
 from services.workflows.rules.considering import takes
 from services.workflows.rules.definition import EventTrigger
@@ -24,7 +23,6 @@ from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.running import EXIT, Running
 from services.workflows.rules.simulation.tally import Tally
 from services.workflows.rules.states import (
-    AppointmentChanged,
     Effect,
     Finished,
     Input,
@@ -74,23 +72,31 @@ class Replayed:
         return True
 
     def hear(self, occurred: Occurred, bound: dict[Expressions, Any], *, starts: bool = True) -> None:
-        """What follows from an event: news first, then runs it starts, then runs that wait for it.
+        """What follows from an event: runs it starts, then news for those under way, then what it is to those that wait for it.
 
         ``bound`` keeps the event's values for whoever looks at it next; ``starts`` is False for what only prepares looking back.
         """
-        waiting = self._concerned(occurred) if self._stories else []
-        for run in waiting:
-            self._news(run, occurred)
-        if starts:
-            self._consider(occurred, bound)
-        for run in waiting:
-            for event in run.answers(occurred):
-                self._move(run, event, occurred.at)
-            while run.wrong:
-                step, error = run.wrong.pop()
-                self.tally.warn(f"condition_error:{error}", step, occurred.id)
         if self._look_back and any(occurred.subjects):
             self._remember(occurred)
+        if starts:
+            self._consider(occurred, bound)
+        for run in self._concerned(occurred) if self._stories else ():
+            self._tell(run, occurred)
+
+    def _tell(self, run: Running, occurred: Occurred) -> None:
+        """What moved a run with its appointment is not what it then waits for."""
+        state, patient_id = run.state, run.patient_id
+        effects = run.hears(occurred, occurred.at)
+        if run.patient_id != patient_id and run.patient_id is not None:
+            self._about[run.patient_id][run] = None
+            self._admitting.active[run.patient_id] += 1
+        self._perform(run, effects, occurred.at)
+        following = run.answer(occurred) if run.state == state else None
+        if following is not None:
+            self._move(run, following, occurred.at)
+        while run.wrong:
+            step, error = run.wrong.pop()
+            self.tally.warn(f"condition_error:{error}", step, occurred.id)
 
     def end(self) -> None:
         """No more events: what still runs is counted as running."""
@@ -106,15 +112,6 @@ class Replayed:
             if subject is not None and subject in self._about:
                 runs |= self._about[subject]
         return list(runs)
-
-    def _news(self, run: Running, occurred: Occurred) -> None:
-        patient, appointment = (subject is not None for subject in occurred.subjects)
-        if patient and occurred.subjects[0] == run.patient_id and occurred.known.patient is not None:
-            run.known = replace(run.known, patient=occurred.known.patient)
-        if appointment and occurred.subjects[1] == run.appointment_id and occurred.known.appointment is not None:
-            run.known = replace(run.known, appointment=occurred.known.appointment)
-            if isinstance(occurred.event, AppointmentState):
-                self._move(run, AppointmentChanged(), occurred.at)
 
     def _consider(self, occurred: Occurred, bound: dict[Expressions, Any]) -> None:
         name = takes(self._compiled.definition.trigger, occurred.event, self._workflow_id)
@@ -180,20 +177,23 @@ class Replayed:
         return "started"
 
     def _move(self, run: Running, event: Input, now: datetime) -> None:
-        """Give it an input, and those that follow at once: actions succeed, a wait may count what came just before."""
-        following: Input | None = event
-        while following is not None and run.active:
-            effects = run.move(following, now)
+        if run.active:
+            self._perform(run, run.move(event, now), now)
+
+    def _perform(self, run: Running, effects: list[Effect], now: datetime) -> None:
+        """And what follows at once: actions succeed, a wait may count what came just before."""
+        while effects:
             for effect in effects:
                 self._note(run, effect, now)
-            following = self._follows(run, effects[-1], now) if effects else None
+            following = self._follows(run, effects[-1], now)
+            effects = run.move(following, now) if following is not None and run.active else []
 
     def _follows(self, run: Running, last: Effect, now: datetime) -> Input | None:
         if isinstance(last, Perform):
             return StepResult(last.step_id, "succeeded", attempt=last.attempt)
         if isinstance(last, OpenWait) and last.since < now:
             subject = run.appointment_id if last.about == "appointment" else run.patient_id
-            return run.looked_back(last, sorted(self._before.get(subject, ()), key=lambda one: one.said)) if subject else None
+            return run.looked_back(last, self._before.get(subject, ())) if subject else None
         return None
 
     def _note(self, run: Running, effect: Effect, now: datetime) -> None:

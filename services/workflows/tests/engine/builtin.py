@@ -22,10 +22,10 @@ from libs.contracts.envelope import MESSAGES, PLATFORM, Message
 from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
-from services.workflows.commands.controls import cancel_run
+from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.timers import CLAIM, fire_due
+from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
@@ -79,8 +79,10 @@ class BuiltinDriver:
         await self.batches.handle([self.record(one, practice) for one in said])
         await self.redrive.due()
 
-    async def answer(self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1) -> None:
-        error = ActionError(code=error_code, message="It did not work.") if error_code else None
+    async def answer(
+        self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1, retryable: bool = False
+    ) -> None:
+        error = ActionError(code=error_code, message="It did not work.", retryable=retryable) if error_code else None
         finished = _FINISHED[request.owner](
             effect_key=request.effect_key,
             action=request.action,
@@ -93,10 +95,23 @@ class BuiltinDriver:
             await self.deliver(Said(uuid4(), finished))
 
     async def pass_time(self, duration: timedelta) -> None:
-        self.now += duration
+        end = self.now + duration
+        while (due := await self._next_timer(end)) is not None:
+            self.now = due
+            await self._fire()
+        self.now = end
+        await self._fire()
+
+    async def _fire(self) -> None:
         while await fire_due(self.work, self.published) >= CLAIM:
             pass
         await self.redrive.due()
+
+    async def _next_timer(self, end: datetime) -> datetime | None:
+        sql = "SELECT min(due_at) FROM timer WHERE practice_id = $1 AND NOT held AND due_at > $2 AND due_at <= $3"
+        async with self.work.batch([], SYSTEM) as tx:
+            due: datetime | None = await tx.value(sql, self.practice, self.now, end)
+            return due
 
     async def suspend(self, *, suspended: bool = True) -> None:
         self._access_version += 1
@@ -108,8 +123,28 @@ class BuiltinDriver:
         async with self.work(self.admin) as tx:
             await cancel_run(run_id, self.published, tx)
 
-    async def restart(self) -> None:
+    async def pause(self, run_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await pause_run(run_id, self.published, tx)
+
+    async def resume(self, run_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await resume_run(run_id, self.published, tx)
+        await self._fire()
+
+    async def retry(self, run_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await retry_run(run_id, self.published, tx)
+
+    async def suppress(self, patient_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await tx.execute("INSERT INTO suppression VALUES ($1, $2, 'asked', $3, $4)", self.practice, patient_id, "user:test", tx.now)
+
+    async def restart(self, away: timedelta = timedelta()) -> None:
         self._start()
+        if away:
+            self.now += away
+            await self._fire()
 
     async def requests(self) -> list[ActionRequest]:
         return [message for message in await self._outbox() if isinstance(message, ActionRequest)]

@@ -1,4 +1,4 @@
-"""The dispatcher of one process: takes planned effects from memory, sends them bounded, records outcomes in batches.
+"""The dispatcher of one process: takes planned effects from memory, performs them bounded, records outcomes in batches.
 
 It is only fast, never the truth: what it forgets when the process dies is found by the recovery duty.
 """
@@ -6,65 +6,59 @@ It is only fast, never the truth: what it forgets when the process dies is found
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
+from libs.common.actions.effects import Finished, Key
 from libs.common.logging import get_logger
-from libs.common.secrets import SecretBox
-from libs.common.work import Work
-from services.notifications.commands.dispatch import Finished, mark_dispatched, record
-from services.notifications.commands.plan import Planned
-from services.notifications.rules import Email, ProviderAnswer
 
 log = get_logger()
 
 RECORD_RETRY_SECONDS = 0.5
 
 
-class Mailer(Protocol):
-    """Sends one e-mail; says what came of it, whatever happens."""
+class Performs(Protocol):
+    """Marks effects and says how each is called; records what became of them."""
 
-    async def send(self, email: Email) -> ProviderAnswer: ...
+    async def begin(self, keys: Sequence[Key]) -> list[Callable[[], Awaitable[Finished]]]: ...
+
+    async def record(self, finished: Sequence[Finished]) -> None: ...
 
 
 class Dispatcher:
-    def __init__(self, work: Work, mailer: Mailer, box: SecretBox, *, concurrency: int, lookup_after_seconds: float) -> None:
-        self._work = work
-        self._mailer = mailer
-        self._box = box
+    def __init__(self, performs: Performs, *, concurrency: int) -> None:
+        self._performs = performs
         self._concurrency = concurrency
-        self._lookup_after = lookup_after_seconds
-        self._planned: deque[Planned] = deque()
+        self._planned: deque[Key] = deque()
         self._finished: list[Finished] = []
-        self._sending: set[asyncio.Task[None]] = set()
+        self._calling: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
         self._something_planned = asyncio.Event()
         self._something_finished = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
-    def take(self, planned: Iterable[Planned]) -> None:
+    def take(self, planned: Iterable[Key]) -> None:
         """Perform these soon. Called after the commit that planned them."""
         self._planned.extend(planned)
         self._something_planned.set()
 
     async def start(self) -> None:
-        self._loops = [asyncio.create_task(self._send_loop()), asyncio.create_task(self._record_loop())]
+        self._loops = [asyncio.create_task(self._call_loop()), asyncio.create_task(self._record_loop())]
 
     async def stop(self) -> None:
         """Take nothing new, wait for calls in progress, record them. What was never begun stays planned."""
         if not self._loops:
             return
-        sender, recorder = self._loops
+        caller, recorder = self._loops
         self._loops = []
-        sender.cancel()
-        await asyncio.gather(sender, return_exceptions=True)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
         if self._marking is not None:
             # What was just marked is called and recorded, too; otherwise nobody would know whether it was.
             await asyncio.wait([self._marking])
-        if self._sending:
-            await asyncio.wait(self._sending)
+        if self._calling:
+            await asyncio.wait(self._calling)
         recorder.cancel()
         await asyncio.gather(recorder, return_exceptions=True)
         if self._finished:
@@ -73,45 +67,39 @@ class Dispatcher:
     async def idle(self) -> bool:
         """Whether this process has nothing left to mark, to call or to record."""
         marking = self._marking is not None and not self._marking.done()
-        return not (self._planned or marking or self._sending or self._finished)
+        return not (self._planned or marking or self._calling or self._finished)
 
-    async def _send_loop(self) -> None:
+    async def _call_loop(self) -> None:
         while True:
             await self._something_planned.wait()
             self._something_planned.clear()
-            while self._planned and len(self._sending) < self._concurrency:
-                free = self._concurrency - len(self._sending)
+            while self._planned and len(self._calling) < self._concurrency:
+                free = self._concurrency - len(self._calling)
                 batch = [self._planned.popleft() for _ in range(min(free, len(self._planned)))]
                 self._marking = asyncio.create_task(self._begin(batch))
                 await asyncio.shield(self._marking)
 
-    async def _begin(self, batch: list[Planned]) -> None:
+    async def _begin(self, batch: list[Key]) -> None:
         """Only as many are marked as can be called at once: a marked effect never waits for a slot."""
         try:
-            emails, unable = await mark_dispatched(batch, self._work, self._box)
+            calls = await self._performs.begin(batch)
         except Exception as error:  # the database is away: they stay planned, the recovery duty brings them back
             log.warning("dispatch.postponed", batch=len(batch), exc_info=error)
             return
-        for finished in unable:
-            self._finish(finished)
-        for email in emails:
-            task = asyncio.create_task(self._send(email))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
+        for call in calls:
+            task = asyncio.create_task(self._call(call))
+            self._calling.add(task)
+            task.add_done_callback(self._called)
 
-    async def _send(self, email: Email) -> None:
-        answer = await self._mailer.send(email)
-        self._finish(Finished(email.practice_id, email.effect_key, answer))
+    async def _call(self, call: Callable[[], Awaitable[Finished]]) -> None:
+        self._finished.append(await call())
+        self._something_finished.set()
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
+    def _called(self, task: asyncio.Task[None]) -> None:
+        self._calling.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("dispatch.failed", exc_info=task.exception())
         self._something_planned.set()
-
-    def _finish(self, finished: Finished) -> None:
-        self._finished.append(finished)
-        self._something_finished.set()
 
     async def _record_loop(self) -> None:
         while True:
@@ -127,5 +115,5 @@ class Dispatcher:
     async def _record_all(self) -> None:
         batch = list(self._finished)
         if batch:
-            await record(batch, self._work, self._lookup_after, random.random())  # noqa: S311 - jitter
+            await self._performs.record(batch)
             del self._finished[: len(batch)]
