@@ -30,6 +30,7 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
     @consumer.first
     async def in_turn(events: list[Received[Any]], tx: Tx) -> None:
         await one_at_a_time({event.practice_id for event in events if event.practice_id != PLATFORM}, tx)
+        tx.after_commit(published.orchestration.hint)
 
     @consumer.on_batch(*TRIGGERS)
     async def happened(events: list[Received[Any]], tx: Tx) -> None:

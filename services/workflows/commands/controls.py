@@ -1,6 +1,8 @@
 """What people do to runs: cancel, pause, resume, try again. Each takes the practice's turn first, so it meets a run at rest.
 
 A verb acts on those runs it fits and leaves the others as they are, so that doing it again changes nothing.
+It takes effect in the transaction of who asks, on either engine: they see it done. A run of the durable engine first takes up
+what was handed over to it, and is called afterwards so that its orchestrator sees where it stands.
 """
 
 from __future__ import annotations
@@ -13,14 +15,21 @@ from uuid import UUID
 from libs.common.errors import Conflict, Trouble
 from libs.common.work import Tx
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.durable import take_up
+from services.workflows.commands.handover import call
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import RunHasEnded, RunNotFound, advance_runs
+from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.runs import runs_for_change
+from services.workflows.queries.world import Key
+from services.workflows.rules.orchestration import BUILTIN
 from services.workflows.rules.states import NEVER_BEGAN, Cancelled, Input, Paused, Resumed, Retried, Status
 
 Verb = Literal["cancel", "pause", "resume", "retry"]
-_HOLD = "UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY($2::uuid[])"
+_HOLD = """
+WITH ours AS (UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY($2::uuid[]))
+UPDATE durable_timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY($2::uuid[])
+"""
 _OWN_PAUSE = "UPDATE run SET held = false WHERE practice_id = $1 AND id = ANY($2::uuid[])"
 _WAITS_OVER = """
 UPDATE step SET status = 'cancelled', finished_at = $3
@@ -96,15 +105,14 @@ async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None
 
 async def steer(verb: Verb, run_ids: list[UUID], published: PublishedWorkflows, tx: Tx) -> int:
     """Do this to those of the runs it fits; returns how many moved. In the practice's turn."""
-    keys = [(tx.practice_id, run_id) for run_id in run_ids]
-    found = await runs_for_change(keys, tx)
+    found = await _at_rest([(tx.practice_id, run_id) for run_id in run_ids], published, tx)
     return await _do(verb, {key: row for key, row in found.items() if RULES[verb].fits(row)}, published, tx)
 
 
 async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) -> bool:
     """Whether the run moved."""
     await one_at_a_time([tx.practice_id], tx)
-    found = await runs_for_change([(tx.practice_id, run_id)], tx)
+    found = await _at_rest([(tx.practice_id, run_id)], published, tx)
     if not found:
         raise RunNotFound
     ((_, row),) = found.items()
@@ -117,18 +125,31 @@ async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) 
     return False
 
 
-async def _do(verb: Verb, rows: Mapping[tuple[UUID, UUID], Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
+    """The runs, those of the durable engine with everything taken up that was handed over to them."""
+    found = await runs_for_change(keys, tx)
+    durable = [key for key, row in found.items() if row["engine"] != BUILTIN]
+    for key in durable:
+        await take_up(key, published, tx)
+    return await runs_for_change(keys, tx) if durable else found
+
+
+async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
     """How many moved."""
     if not rows:
         return 0
     ids = [key[1] for key in rows]
     if verb == "resume":
         await tx.execute(_HOLD, tx.practice_id, ids, False)
-    changes = await advance_runs([(key, RULES[verb].event, tx.cause) for key in rows], published, tx)
+    changes = await move_runs([(key, RULES[verb].event, tx.cause) for key in rows], published, tx)
     await bring_to_rest(changes, published, tx)
     if verb == "cancel":
         await tx.execute(_WAITS_OVER, tx.practice_id, ids, tx.now)
     elif verb == "pause":
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
+    durable = [key for key, row in rows.items() if row["engine"] != BUILTIN]
+    if durable:
+        await call(durable, tx)
+        tx.after_commit(published.orchestration.hint)
     return len(changes)

@@ -62,7 +62,7 @@ def run_row(happening: Happening, seen: Event, workflow: InForce, depth: int, re
         workflow_name=workflow.name, version=workflow.version, trigger_event_id=happening.id, trigger_type=seen.type, event=text,
         patient_id=ids["patient_id"], appointment_id=ids["appointment_id"], correlation_id=happening.cause.correlation_id,
         traceparent=happening.cause.traceparent, depth=depth, rerun=rerun,
-        awaits=workflow.compiled is not None and bool(workflow.compiled.awaited),
+        awaits=workflow.compiled is not None and bool(workflow.compiled.awaited), engine=workflow.engine,
     )  # fmt: skip
 
 

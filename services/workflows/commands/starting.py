@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +15,15 @@ from services.workflows.commands.enrolling import Candidate, admissions_for
 from services.workflows.commands.happening import Happening, run_row
 from services.workflows.commands.history import Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
+from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import depths_of
 from services.workflows.rules.definition import EventTrigger
 from services.workflows.rules.expressions import Expressions
 from services.workflows.rules.interpreter import advance
-from services.workflows.rules.states import NEVER_BEGAN, Finished, Started, State, Status
+from services.workflows.rules.orchestration import TEMPORAL
+from services.workflows.rules.states import NEVER_BEGAN, Finished, Moved, Started, State, Status
 from services.workflows.rules.templates import as_text
 from services.workflows.rules.triggers import seen_as, started_by
 
@@ -158,14 +161,22 @@ async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
         if refusal is None:
             assert workflow.compiled is not None
             run = run_row(happening, seen, workflow, depth, gathered.rerun)
-            around = world.around(workflow.compiled, happening.practice_id, seen.model_dump(), values)
-            state, effects = advance(workflow.compiled, State(paused=workflow.paused), Started(), around, tx.now)
+            state, effects = _first_steps(run, workflow, world, seen, values, tx.now)
             change = Change(run, state, effects, happening.cause, workflow.compiled, unsaid=_unsaid(happening))
             if gathered.writes.start(change):
                 admissions.enter(candidate, run.id, tx.now)
             decision = Decision(workflow.workflow_id, workflow.version, "started", run.id)
         gathered.decisions[happening.id].append(decision)
     await admissions.flush(tx)
+
+
+def _first_steps(run: RunRow, workflow: InForce, world: World, seen: Event, values: Any, now: datetime) -> Moved:
+    """As far as a run comes when it starts. One of the durable engine begins in its own time."""
+    assert workflow.compiled is not None
+    state = State(paused=workflow.paused)
+    if run.engine == TEMPORAL:
+        return state, []
+    return advance(workflow.compiled, state, Started(), world.around(workflow.compiled, run.practice_id, seen.model_dump(), values), now)
 
 
 def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:

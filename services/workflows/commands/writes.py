@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from services.workflows.commands import messages
 from services.workflows.commands.counting import count_runs
+from services.workflows.commands.handover import begin
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.rows import RunRow, StepRow, failed_step, is_anchored, jittered, memory_of, step_row
 from services.workflows.queries.definitions import action_owners
 from services.workflows.rules.compiling import EXITS, CompiledDefinition
+from services.workflows.rules.orchestration import BUILTIN, TEMPORAL
 from services.workflows.rules.states import Effect, Finished, OpenWait, Perform, SetTimer, State, Status, StepEnded
 
 _INSERT_RUNS = """
@@ -41,15 +44,16 @@ ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET status = excluded.statu
   finished_at = excluded.finished_at, due_at = coalesce(excluded.due_at, step.due_at), effect_key = coalesce(excluded.effect_key, step.effect_key),
   input = coalesce(excluded.input, step.input), output = coalesce(excluded.output, step.output), attempt = greatest(excluded.attempt, step.attempt)
 """
+_RUNG_BY = {BUILTIN: "timer", TEMPORAL: "durable_timer"}
 _TIMERS = """
-INSERT INTO timer (practice_id, run_id, step_id, due_at, held)
+INSERT INTO {table} (practice_id, run_id, step_id, due_at, held)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bool[])
 ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET due_at = excluded.due_at, held = excluded.held
 """
 _WAITS = """
 INSERT INTO event_wait SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[]) ON CONFLICT DO NOTHING
 """
-_NO_TIMERS = "DELETE FROM timer t USING unnest($1::uuid[], $2::uuid[]) AS e (p, r) WHERE t.practice_id = e.p AND t.run_id = e.r"
+_NO_TIMERS = "DELETE FROM {table} t USING unnest($1::uuid[], $2::uuid[]) AS e (p, r) WHERE t.practice_id = e.p AND t.run_id = e.r"
 _NO_WAITS = """
 DELETE FROM event_wait w USING unnest($1::uuid[], $2::uuid[], $3::text[]) AS e (p, r, s)
 WHERE w.practice_id = e.p AND w.run_id = e.r AND (e.s = '' OR w.step_id = e.s)
@@ -70,6 +74,8 @@ class Change:
     compiled: CompiledDefinition | None
     was: str = Status.RUNNING
     unsaid: Happening | None = None
+    at: datetime | None = None
+    """As of when it counts; None: now."""
 
     @property
     def revived(self) -> bool:
@@ -100,6 +106,9 @@ class Writes:
     async def flush(self, tx: Tx) -> list[Change]:
         """Write everything and say it; returns what took effect. A run that exists already starts no second time."""
         new = await self._insert_runs(tx)
+        durable = [change for change in self.started if change.run.engine == TEMPORAL and change.run.id in new]
+        if durable:
+            await begin([(change.run.key, change.cause) for change in durable], tx)
         await self._update_runs(tx)
         changes = [change for change in self.started if change.run.id in new] + self.advanced
         if changes:
@@ -169,23 +178,30 @@ def _after(before: StepRow | None, step: StepRow) -> StepRow:
 
 
 async def _write_timers(changes: list[Change], tx: Tx) -> None:
-    """A run waits for one timer at most. One it does not wait for any more is gone."""
-    set_: dict[UUID, tuple[RunRow, SetTimer, bool]] = {}
+    """A run waits for one timer at most. One it does not wait for any more is gone. Each engine rings its own."""
+    for engine, table in _RUNG_BY.items():
+        if own := [change for change in changes if change.run.engine == engine]:
+            await _write_timers_in(table, own, tx)
+
+
+async def _write_timers_in(table: str, changes: list[Change], tx: Tx) -> None:
+    set_: dict[UUID, tuple[Change, SetTimer]] = {}
     over: dict[UUID, RunRow] = {}
     for change in changes:
         for effect in change.effects:
             if isinstance(effect, SetTimer):
-                set_[change.run.id] = change.run, effect, change.state.paused
+                set_[change.run.id] = change, effect
             elif isinstance(effect, Finished) or (isinstance(effect, StepEnded) and effect.kind != "action"):
                 over[change.run.id] = change.run
                 set_.pop(change.run.id, None)
     if over:
-        await tx.execute(_NO_TIMERS, [run.practice_id for run in over.values()], [run.id for run in over.values()])
+        await tx.execute(_NO_TIMERS.format(table=table), [run.practice_id for run in over.values()], [run.id for run in over.values()])
     if set_:
         timers = list(set_.values())
         await tx.execute(
-            _TIMERS, [run.practice_id for run, _, _ in timers], [run.id for run, _, _ in timers], [timer.step_id for _, timer, _ in timers],
-            [jittered(run, timer, tx.now) for run, timer, _ in timers], [held for _, _, held in timers],
+            _TIMERS.format(table=table), [change.run.practice_id for change, _ in timers], [change.run.id for change, _ in timers],
+            [timer.step_id for _, timer in timers], [jittered(change.run, timer, change.at or tx.now) for change, timer in timers],
+            [change.state.paused for change, _ in timers],
         )  # fmt: skip
 
 

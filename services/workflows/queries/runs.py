@@ -84,28 +84,37 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
 
 
 async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asyncpg.Record]:
-    """Who waits for events of these types about these subjects (practice, event type, patient or appointment id)."""
+    """Who waits for events of these types about these subjects (practice, event type, patient or appointment id).
+
+    Without a step: runs of the durable engine that may, by the time they have taken up what was handed over to them.
+    """
     return await tx.rows(
         """
-        SELECT w.* FROM event_wait w JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::uuid[])) AS t (practice_id, event_type, subject)
-        USING (practice_id, event_type, subject) ORDER BY w.practice_id, w.run_id, w.step_id, w.number
+        WITH told AS (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS t (practice_id, event_type, subject)),
+          behind AS NOT MATERIALIZED (SELECT r.practice_id, r.id, r.patient_id, r.appointment_id FROM run r WHERE r.engine = 'temporal' AND r.status = 'running'
+            AND EXISTS (SELECT FROM run_input i WHERE i.practice_id = r.practice_id AND i.run_id = r.id))
+        SELECT w.practice_id, w.run_id, w.step_id, w.number, w.event_type, w.subject FROM event_wait w JOIN told USING (practice_id, event_type, subject)
+        UNION ALL SELECT b.practice_id, b.id, '', 0, t.event_type, t.subject FROM told t JOIN behind b USING (practice_id) WHERE b.patient_id = t.subject
+        UNION ALL SELECT b.practice_id, b.id, '', 0, t.event_type, t.subject FROM told t JOIN behind b USING (practice_id) WHERE b.appointment_id = t.subject
+        ORDER BY 1, 2, 3, 4
         """,
         [practice for practice, _, _ in subjects], [event_type for _, event_type, _ in subjects], [subject for _, _, subject in subjects],
     )  # fmt: skip
 
 
-async def events_since(
-    practice_id: UUID, subject: UUID, types: list[str], after: tuple[datetime, UUID], but: UUID, tx: Tx
-) -> list[asyncpg.Record]:
+async def events_since(run: Key, subject: UUID, types: list[str], after: tuple[datetime, UUID], but: UUID, tx: Tx) -> list[asyncpg.Record]:
     """Events about a patient or an appointment that came here after that moment (and event), oldest first, up to 200.
 
-    By our own clock: what was sent earlier and came late counts as well. Without the one that started the run.
+    By our own clock: what was sent earlier and came late counts as well. Without the one that started the run, and without
+    those that were handed over to the run and that it has yet to come to.
     """
     return await tx.rows(
         """
         SELECT event_id, type, data, at, recorded_at FROM event_log
         WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[]) AND recorded_at >= $4
-          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 ORDER BY recorded_at, event_id LIMIT 200
+          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 AND NOT EXISTS (
+            SELECT FROM run_input i WHERE i.practice_id = $1 AND i.run_id = $7 AND i.input ->> 'event_id' = event_log.event_id::text)
+        ORDER BY recorded_at, event_id LIMIT 200
         """,
-        practice_id, subject, types, *after, but,
+        run[0], subject, types, *after, but, run[1],
     )  # fmt: skip

@@ -27,6 +27,7 @@ from services.workflows.commands.definitions import SaveWorkflow, create_workflo
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
+from services.workflows.rules.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 
@@ -40,10 +41,11 @@ class BuiltinDriver:
         self.work = Work("workflows", engine, TenancySigner(TENANCY_KEY), clock=lambda: self.now)
         self.admin = Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, self.practice)
         self._access_version = 0
+        self.orchestration = Orchestration()
         self._start()
 
     def _start(self) -> None:
-        self.published = PublishedWorkflows()
+        self.published = PublishedWorkflows(orchestration=self.orchestration)
         self.consumer = Consumer("workflows")
         consumers.subscribe(self.consumer, self.published, Access(self.work))
         follow_access(self.consumer)
