@@ -44,6 +44,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
         ("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),
         ("workflows.workflow_version", {"workflow_id": "{id}", "definition": json.dumps(_DEFINITION)}),
     ),
+    "backtest_id": (("workflows.backtest", {"status": "queued"}),),
     "run_id": (("workflows.run", {"status": "running"}),),
     "job_id": (("workflows.job", {"kind": "runs", "status": "running", "wish": "{}"}),),
     "message_id": (("notifications.message", {"effect_key": "{id}"}), ("notifications.effect", {"effect_key": "{id}", "state": "planned"})),
@@ -74,6 +75,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/runs/{run_id}/rerun": {},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "POST /v1/workflows/{workflow_id}/dry-run": {},
+    "POST /v1/workflows/{workflow_id}/backtests": {"days": 1},
 }
 """A valid body for each operation that takes an id and a body."""
 

@@ -96,6 +96,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "error_code": "patient_has_no_email",
         },
     },
+    "POST /v1/workflows/{workflow_id}/backtests": {"days": 14, "compare_with": "published"},
     "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
     "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
