@@ -12,7 +12,7 @@ from typing import Any
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
-from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.workflows.rules.expressions import Compiled, Evaluated, ExpressionInvalid, Fields, FieldType, Values, check_source
 
