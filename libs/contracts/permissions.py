@@ -43,6 +43,7 @@ class Permission(StrEnum):
     WEBHOOKS_WRITE = "webhooks:write"
     WORKFLOWS_READ = "workflows:read"
     WORKFLOWS_WRITE = "workflows:write"
+    EXPLANATIONS_READ = "explanations:read"
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
     MESSAGES_READ = "messages:read"
@@ -61,7 +62,7 @@ REGULAR_USER: P = frozenset({
 })  # fmt: skip
 PRACTICE_ADMIN: P = REGULAR_USER | {
     _.PRACTICE_WRITE, _.USERS_WRITE, _.KEYS_READ, _.KEYS_WRITE, _.ENTRIES_READ, _.INTEGRATIONS_WRITE, _.WEBHOOKS_READ, _.WEBHOOKS_WRITE,
-    _.WORKFLOWS_WRITE, _.RUNS_WRITE, _.LEDGER_READ, _.DEBUG_READ,
+    _.WORKFLOWS_WRITE, _.EXPLANATIONS_READ, _.RUNS_WRITE, _.LEDGER_READ, _.DEBUG_READ,
 }  # fmt: skip
 VANTAGE_ADMIN: P = frozenset({_.ME_READ, _.PRACTICES_READ, _.PRACTICES_WRITE, _.ENTRIES_OPEN, _.DEBUG_READ, _.DEBUG_SYSTEM})
 """Outside every practice: names and states of practices, nothing of their people or patients."""
