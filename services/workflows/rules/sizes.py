@@ -32,6 +32,11 @@ class Size:
         return self if self.dynamic else self.item or SCALAR
 
     @property
+    def walked(self) -> int:
+        """Items, on average where this is one of many that are walked."""
+        return min(self.items, self.dynamic) if self.dynamic else self.items
+
+    @property
     def each(self) -> Size:
         """An element while all are walked: all of them together cost what walking the whole costs."""
         if not self.dynamic:
@@ -55,7 +60,12 @@ class Size:
         """One of the two."""
         if self.dynamic or other.dynamic:
             most = max(self.comparing, other.comparing)
-            return Size(max(self.characters, other.characters), max(self.items, other.items), dynamic=round(most) + 1, total=max(self.built, other.built))
+            return Size(
+                max(self.characters, other.characters),
+                max(self.items, other.items),
+                dynamic=round(most) + 1,
+                total=max(self.built, other.built),
+            )
         item = self.item.or_(other.item) if self.item and other.item else self.item or other.item
         return Size(max(self.characters, other.characters), max(self.items, other.items), item)
 
