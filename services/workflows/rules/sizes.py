@@ -34,7 +34,7 @@ class Size:
     @property
     def walked(self) -> int:
         """Items, on average where this is one of many that are walked."""
-        return min(self.items, self.dynamic) if self.dynamic else self.items
+        return min(self.items, self.dynamic // 2 + 1) if self.dynamic else self.items
 
     @property
     def each(self) -> Size:
