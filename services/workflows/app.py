@@ -20,6 +20,7 @@ def build(settings: Settings) -> Service:
     service.api(api.explanation_routes(published))
     service.api(api.insight_routes(engine))
     service.api(api.exchange_routes())
+    service.api(api.gallery_routes())
     service.api(api.definition_routes())
     service.api(api.lifecycle_routes())
     service.api(api.run_routes(published))

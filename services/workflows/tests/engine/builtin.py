@@ -15,7 +15,7 @@ from libs.common.messaging import Consumer, Incoming
 from libs.common.messaging.batches import Batches
 from libs.common.messaging.redrive import Redrive
 from libs.common.work import Work
-from libs.contracts import notifications, patients
+from libs.contracts import notifications, patients, scheduling
 from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
@@ -31,7 +31,7 @@ from services.workflows.rules.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 
-_FINISHED = {"notifications": notifications.ActionFinished, "patients": patients.ActionFinished}
+_FINISHED = {owner.__name__.rpartition(".")[2]: owner.ActionFinished for owner in (notifications, patients, scheduling)}
 
 
 class BuiltinDriver:
