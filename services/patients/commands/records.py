@@ -46,7 +46,7 @@ class UpdatePatient(Command):
     email: Email | None = Field(None, title="E-mail address", description="Empty takes it away.")
     phone: Phone | None = Field(None, title="Phone number", description="With its country code; empty takes it away.")
     birth_date: date | None = Field(None, title="Date of birth", description="Year, month, day; empty takes it away.")
-    time_zone: TimeZone | None = Field(None, title="Time zone", description="An IANA name such as Europe/Berlin; empty takes it away.")
+    time_zone: TimeZone | None = Field(None, title="Time zone", description="An IANA name, like Europe/Berlin; empty takes it away.")
 
     required: ClassVar[tuple[str, ...]] = ("given_name", "family_name")
 

@@ -26,7 +26,7 @@ class UseGalleryEntry(Command):
     """``values`` by the names of the entry's parameters; what is left out stays as it is shown."""
 
     name: Line | None = None
-    values: Annotated[dict[str, Value], Field(max_length=20, default_factory=dict)]
+    values: Annotated[dict[str, Value], Field(max_length=20)] = Field(default_factory=dict)
 
 
 class ParameterView(BaseModel):

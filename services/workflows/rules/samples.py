@@ -23,7 +23,9 @@ _PERSON = {
     "phone": "+4930901820", "birth_date": "1980-01-31", "time_zone": "Europe/Berlin",
 }  # fmt: skip
 _PRACTICE = {"id": "0190a0a0-0000-7000-8000-000000000002", "name": "Sample practice", "time_zone": "Europe/Berlin"}
-_APPOINTMENT = {name: _BY_KIND[kind] for name, kind in APPOINTMENT.items()} | {"time_zone": "Europe/Berlin"}
+_APPOINTMENT = {name: shape.members[0] if shape.members else _BY_KIND[shape.kind] for name, shape in APPOINTMENT.items()} | {
+    "time_zone": "Europe/Berlin"
+}
 
 
 def example_of(event: type[Event]) -> Event:
@@ -39,7 +41,7 @@ def example_patient() -> dict[str, Any]:
 def full_sample(event: type[Message], fields: Fields, trigger: type[Message] | None = None) -> Values:
     """Every field set; of an event that is waited for, those of what started the run as well."""
     started_by = _of_model(trigger) if trigger is not None else NOTHING
-    return values_for(fields, _of_model(event), _PERSON, _APPOINTMENT, _PRACTICE, trigger=started_by)
+    return values_for(fields, _of_model(event), _PERSON, _APPOINTMENT, _PRACTICE, trigger=started_by, now=_AT)
 
 
 def empty_sample(event: type[Message], fields: Fields, trigger: type[Message] | None = None) -> Values:
