@@ -2,8 +2,8 @@
 
 from libs.common.migrations import run_sql, tenant_table
 
-revision = "0005"
-down_revision = "0004"
+revision = "0004"
+down_revision = "0003"
 
 _TABLES = """
 CREATE TABLE tag (
