@@ -7,6 +7,7 @@ from functools import partial
 from libs.common.service import Service
 from libs.contracts.workflows import ActionFinished, PerformAction
 from services.workflows import api, consumers, timers
+from services.workflows.commands.backtesting import Backtests
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.webhooks import PURPOSE
 from services.workflows.rules.engines import ENGINES
@@ -24,6 +25,8 @@ def build(settings: Settings) -> Service:
     service.api(api.suppression_routes())
     service.api(api.explanation_routes(published))
     service.api(api.insight_routes(engine))
+    service.api(api.exchange_routes())
+    service.api(api.backtest_routes())
     service.api(api.definition_routes())
     service.api(api.lifecycle_routes())
     service.api(api.bulk_routes(partial(service.wake, "jobs")))
@@ -37,6 +40,8 @@ def build(settings: Settings) -> Service:
     service.every(seconds=1.0, run=partial(timers.follow_schedules, service.work, published), name="schedules")
     service.every(seconds=1.0, run=partial(timers.work_on_jobs, service.work, timers.jobs(engine, published)), name="jobs")
     service.every(seconds=60.0, run=timers.Watch(service.work, published).round, name="watchdog")
+    service.every(seconds=600, run=partial(timers.forget_history, service.work), name="history")
+    service.every(seconds=2, run=Backtests(service.work, engine).round, name="backtests")
     if settings.temporal_address is not None:
         _orchestrate(service, settings, settings.temporal_address, published)
     return service

@@ -11,6 +11,7 @@ from services.workflows.commands import jobs as working
 from services.workflows.commands import schedules
 from services.workflows.commands.bulk import bulk_chunk
 from services.workflows.commands.handover import CALLS, Orchestrator, call_runs
+from services.workflows.commands.history import FORGOTTEN_AT_ONCE, forget_old
 from services.workflows.commands.jobs import Do
 from services.workflows.commands.manual import start_chunk
 from services.workflows.commands.pausing import release_chunk
@@ -47,6 +48,11 @@ async def work_on_jobs(work: Work, do: Mapping[str, Do]) -> float | None:
     """Returns when to come back: when the next chunk of a job is due."""
     await working.work_on(work, do)
     return await working.seconds_until_next(work)
+
+
+async def forget_history(work: Work) -> float | None:
+    """Returns when to come back: soon while so much goes that there may be more."""
+    return 1.0 if await forget_old(work) >= FORGOTTEN_AT_ONCE else None
 
 
 async def call_durable_runs(work: Work, orchestrator: Orchestrator) -> float | None:

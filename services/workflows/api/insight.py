@@ -9,7 +9,15 @@ from fastapi import Query, Response
 from pydantic import AwareDatetime
 
 from libs.common.auth import Permission
-from libs.common.http import CursorQuery, DoorDep, Page, Routes, needs
+from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, needs
+from services.workflows.commands.backtest import (
+    AskForBacktest,
+    BacktestView,
+    ask_for_backtest,
+    cancel_backtest,
+    list_backtests,
+    show_backtest,
+)
 from services.workflows.commands.dry_run import DryRun, DryRunView, dry_run
 from services.workflows.commands.explain import Explanation, explain
 from services.workflows.commands.published import PublishedWorkflows
@@ -52,5 +60,38 @@ def insight_routes(engine: Engine) -> Routes:
         """Try the draft or a version on one event, under a virtual clock. Practice admins only; nothing is performed or kept."""
         async with door.work() as tx:
             return await door.answer(tx, await dry_run(workflow_id, cmd, engine, tx))
+
+    @router.post("/{workflow_id}/backtests", status_code=202, response_model=BacktestView, **needs(Permission.WORKFLOWS_WRITE))
+    async def ask(workflow_id: UUID, cmd: AskForBacktest, door: DoorDep) -> Response:
+        """Try the draft on the events of the last days, beside a published version. Practice admins only; one at a time per practice."""
+        async with door.work() as tx:
+            view = await ask_for_backtest(workflow_id, cmd, engine, tx)
+            return await door.answer(tx, view, status=202, headers={"Location": f"/v1/backtests/{view.id}"})
+
+    @router.get("/{workflow_id}/backtests", response_model=Page[BacktestView], **needs(Permission.WORKFLOWS_WRITE))
+    async def list_page(workflow_id: UUID, door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[BacktestView]:
+        """List backtests of a workflow, newest first, without their results. Practice admins only."""
+        async with door.work() as tx:
+            views = await list_backtests(workflow_id, tx, after=door.position(cursor), limit=limit)
+            return door.page(views, limit, lambda view: (view.created_at.isoformat(), view.id))
+
+    return router
+
+
+def backtest_routes() -> Routes:
+    router = Routes(prefix="/v1/backtests", tags=["insight"])
+
+    @router.get("/{backtest_id}", response_model=BacktestView, **needs(Permission.WORKFLOWS_WRITE))
+    async def show(backtest_id: UUID, door: DoorDep) -> Response:
+        """Show a backtest: its progress, then what it found. Practice admins only; kept 40 days."""
+        async with door.work() as tx:
+            return await door.answer(tx, await show_backtest(backtest_id, tx))
+
+    @router.post("/{backtest_id}/cancel", status_code=204, **needs(Permission.WORKFLOWS_WRITE))
+    async def cancel(backtest_id: UUID, door: DoorDep) -> Response:
+        """Call a backtest off. Practice admins only."""
+        async with door.work() as tx:
+            await cancel_backtest(backtest_id, tx)
+            return await door.answer(tx, status=204)
 
     return router

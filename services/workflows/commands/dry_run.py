@@ -14,7 +14,7 @@ from libs.common.errors import NotFound, Refused
 from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES, Event
 from libs.contracts.workflows import ExplanationsViewed
-from services.workflows.commands.checks import DefinitionRefused, FindingView
+from services.workflows.commands.checks import refuse
 from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.history import definitions_of, logged_event
@@ -23,8 +23,8 @@ from services.workflows.rules.compiling import CompiledDefinition, compile_defin
 from services.workflows.rules.considering import takes
 from services.workflows.rules.definition import Definition
 from services.workflows.rules.engines import Engine
+from services.workflows.rules.explaining import SubValue
 from services.workflows.rules.findings import DefinitionInvalid
-from services.workflows.rules.reasons import Reason
 from services.workflows.rules.samples import example_of, example_patient
 from services.workflows.rules.simulation.occurred import Known, Occurred
 from services.workflows.rules.simulation.rehearsal import Answer, Rehearsed, Script, rehearse
@@ -109,16 +109,21 @@ class DryRun(Command):
 
 
 class ReasonView(BaseModel):
-    """A part of a condition as it is written, and what it came to."""
+    """A part of a condition as it is written (from ``start`` to ``end``, in characters), and what it came to."""
 
     text: str
     value: Any
     error: str | None
+    start: int | None
+    end: int | None
     parts: list[ReasonView]
 
     @classmethod
-    def of(cls, reason: Reason) -> ReasonView:
-        return cls.model_construct(text=reason.text, value=reason.value, error=reason.error, parts=[cls.of(part) for part in reason.parts])
+    def of(cls, reason: SubValue) -> ReasonView:
+        parts = [cls.of(part) for part in reason.children]
+        return cls.model_construct(
+            text=reason.text, value=reason.value, error=reason.error, start=reason.start, end=reason.end, parts=parts
+        )
 
 
 class PassageView(BaseModel):
@@ -195,8 +200,8 @@ def compiled_or_refused(definition: Definition, engine: Engine) -> CompiledDefin
     try:
         return compile_definition(definition, engine)
     except DefinitionInvalid as error:
-        views = [FindingView.of(finding).model_dump(exclude_none=True) for finding in error.findings]
-        raise DefinitionRefused(pointer=error.findings[0].pointer, findings=views) from None
+        refuse(error.findings, "")
+        raise
 
 
 async def _first(cmd: DryRun, compiled: CompiledDefinition, tx: Tx) -> Occurred:

@@ -22,7 +22,7 @@ from services.workflows.commands.history import KEPT
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.queries.history import events_about, runs_of_events, steps_of_runs, triggers
 from services.workflows.rules.considering import NOT_IN_FORCE, OTHER_TRIGGER, published_after, read_trigger, takes, trigger_at
-from services.workflows.rules.reasons import reasons
+from services.workflows.rules.explaining import explain as reasons
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.running import Running
 from services.workflows.rules.triggers import seen_as, trigger_name
@@ -64,7 +64,7 @@ class ExplainedRun(BaseModel):
 class Considered(BaseModel):
     """One workflow at one event.
 
-    ``verdict``: ``started``; ``filtered``; ``suppressed``, ``enrolled_already``, ``active_already``, ``waits_already``, ``bulk``;
+    ``verdict``: ``started``; ``started_already`` (by an earlier event about the same booking); ``filtered``; ``suppressed``, ``enrolled_already``, ``active_already``, ``waits_already``, ``bulk``;
     ``loop_stopped``, ``condition_error:…``, ``key_error:…``, ``definition_invalid`` (a failed run says so);
     ``not_in_force`` (it would have been started by such an event, but was not published then); ``other_trigger``.
     ``version`` is the one that decided. ``published_at`` is when a workflow not in force was published afterwards.

@@ -84,7 +84,7 @@ async def start_occasions(
         _consider_all(occasion, depths.get(occasion.happening.id, 0), world, gathered)
     await _let_in(gathered, world, tx)
     changes = await gathered.writes.flush(tx)
-    await record(happenings, gathered.decisions, world, tx)
+    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx)
     return changes
 
 

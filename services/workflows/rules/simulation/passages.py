@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from services.workflows.rules.conditions import Condition
+from services.workflows.rules.explaining import SubValue, explain
 from services.workflows.rules.interpreter import FILTERED
-from services.workflows.rules.reasons import Reason, reasons
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.running import Running
 from services.workflows.rules.states import Branched, Effect, Finished, OpenWait, Perform, SetTimer, Skipped, StepEnded, Stopped
@@ -32,7 +33,7 @@ class Passage:
     outcome: str | None = None
     error_code: str | None = None
     output: Mapping[str, Any] = field(default_factory=dict)
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[SubValue, ...] = ()
 
 
 class Telling:
@@ -80,7 +81,7 @@ class Telling:
             case OpenWait():
                 raise AssertionError
 
-    def _when(self, step_id: str) -> tuple[Reason, ...]:
+    def _when(self, step_id: str) -> tuple[SubValue, ...]:
         step = self._steps.get(step_id)
         if step_id == FILTERED:
             return self._why(self._run.compiled.definition.condition)
@@ -88,14 +89,14 @@ class Telling:
             return self._cases(step_id, None)
         return self._why(step.when) if isinstance(step, ActionStep) else ()
 
-    def _cases(self, step_id: str, taken: int | None) -> tuple[Reason, ...]:
+    def _cases(self, step_id: str, taken: int | None) -> tuple[SubValue, ...]:
         """Those that were asked: up to the one that held."""
         step = self._steps[step_id]
         assert isinstance(step, BranchStep)
         asked = step.cases if taken is None else step.cases[: taken + 1]
         return tuple(reason for case in asked for reason in self._why(case.when))
 
-    def _why(self, source: str | None) -> tuple[Reason, ...]:
+    def _why(self, source: Condition | None) -> tuple[SubValue, ...]:
         if source is None:
             return ()
-        return reasons(source, self._run.compiled.expressions, self._run.bind(self._run.state.outputs))
+        return explain(source, self._run.compiled.expressions, self._run.bind(self._run.state.outputs))

@@ -8,19 +8,17 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from libs.contracts.scheduling import AppointmentState
 from services.workflows.rules.compiling import CompiledDefinition
+from services.workflows.rules.explaining import SubValue, explain
 from services.workflows.rules.expressions import Evaluated
-from services.workflows.rules.reasons import Reason, reasons
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.passages import Passage, Telling
 from services.workflows.rules.simulation.running import Running
 from services.workflows.rules.states import (
-    AppointmentChanged,
     Effect,
     Input,
     OpenWait,
@@ -67,7 +65,7 @@ class Rehearsed:
     """
 
     verdict: str
-    reasons: tuple[Reason, ...]
+    reasons: tuple[SubValue, ...]
     path: tuple[Passage, ...] = ()
     status: str | None = None
     error_code: str | None = None
@@ -80,10 +78,10 @@ def rehearse(compiled: CompiledDefinition, trigger: Occurred, script: Script) ->
     """One run from its event on. Enrolment is not asked: it depends on who went through before."""
     run = Running(compiled, trigger.id, trigger.data, trigger.known)
     definition = compiled.definition
-    why: tuple[Reason, ...] = ()
+    why: tuple[SubValue, ...] = ()
     if compiled.condition is not None and definition.condition is not None and not compiled.anchored:
         bound = run.bind({})
-        why = reasons(definition.condition, compiled.expressions, bound)
+        why = explain(definition.condition, compiled.expressions, bound)
         verdict: Evaluated = compiled.condition.evaluate(bound).verdict
         if verdict.error is not None:
             code = f"condition_error:{verdict.error}"
@@ -100,12 +98,12 @@ class _Rehearsal:
         self._queue: list[tuple[datetime, int, int, Any]] = []
         self._asked: dict[str, int] = {}
         self._order = itertools.count()
-        self._before = sorted((one for one in script.events if one.at < trigger.at), key=lambda one: one.said)
+        self._before = sorted((one for one in script.events if one.at < trigger.at), key=lambda one: one.at)
         for occurred in script.events:
             if occurred.at >= trigger.at:
                 self._later(occurred.at, _EVENT, occurred)
 
-    def through(self, why: tuple[Reason, ...]) -> Rehearsed:
+    def through(self, why: tuple[SubValue, ...]) -> Rehearsed:
         now, cut = self._began, None
         self._move(Started(), now)
         while self._queue and self._run.active:
@@ -138,24 +136,19 @@ class _Rehearsal:
             self._event(what, now)
 
     def _event(self, occurred: Occurred, now: datetime) -> None:
-        """News change what is known; a time that hangs on the appointment follows; then whoever waits for it is told."""
-        run = self._run
-        patient, appointment = (subject is not None for subject in occurred.subjects)
-        same_patient = patient and occurred.subjects[0] == run.patient_id
-        same_appointment = appointment and occurred.subjects[1] == run.appointment_id
-        if same_patient and occurred.known.patient is not None:
-            run.known = replace(run.known, patient=occurred.known.patient)
-        if same_appointment and occurred.known.appointment is not None:
-            run.known = replace(run.known, appointment=occurred.known.appointment)
-        self._told.event(occurred, now)
-        if same_appointment and isinstance(occurred.event, AppointmentState):
-            self._move(AppointmentChanged(), now)
-        for event in run.answers(occurred):
-            self._move(event, now)
+        """News change what is known; a time that hangs on the appointment follows; what moved the run so is not what it then waits for."""
         self._before.append(occurred)
+        self._told.event(occurred, now)
+        state = self._run.state
+        self._perform(self._run.hears(occurred, now), now)
+        following = self._run.answer(occurred) if self._run.state == state else None
+        if following is not None:
+            self._move(following, now)
 
     def _move(self, event: Input, now: datetime) -> None:
-        effects = self._run.move(event, now)
+        self._perform(self._run.move(event, now), now)
+
+    def _perform(self, effects: list[Effect], now: datetime) -> None:
         self._told.effects(effects, now)
         for effect in effects:
             self._queued(effect, now)

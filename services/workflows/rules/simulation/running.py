@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.contracts.scheduling import AppointmentState
 from services.workflows.rules.compiling import EXITS, AwaitedRule, CompiledDefinition
 from services.workflows.rules.context import values_for
 from services.workflows.rules.expressions import Evaluated
 from services.workflows.rules.interpreter import advance
 from services.workflows.rules.simulation.occurred import Known, Occurred
 from services.workflows.rules.states import (
+    AppointmentChanged,
     Cancelled,
     Effect,
     EventArrived,
@@ -26,6 +28,7 @@ from services.workflows.rules.states import (
     StepEnded,
     Surroundings,
 )
+from services.workflows.rules.steps import WaitUntilStep
 
 EXIT = "exit_condition"
 
@@ -57,7 +60,7 @@ class Running:
 
     def move(self, event: Input, now: datetime) -> list[Effect]:
         """Give it an input; what it then wants done."""
-        around = Surroundings(self.bind, self.known.appointment, self.known.practice)
+        around = Surroundings(self.bind, self.known.appointment, self.known.practice, self.known.patient)
         self.state, effects = advance(self.compiled, self.state, event, around, now)
         for effect in effects:
             self._note(effect)
@@ -82,24 +85,42 @@ class Running:
                 self.timer = None
                 self.waits.pop(step_id, None)
 
-    def answers(self, occurred: Occurred) -> list[Input]:
-        """What an event means to it: one input for each step that waits for it, the exit conditions first."""
+    def hears(self, occurred: Occurred, now: datetime) -> list[Effect]:
+        """News: what is known, and the time it waits for if it hangs on the appointment. What it then wants done."""
+        patient_id, appointment_id = occurred.subjects
+        news = occurred.known
+        about = appointment_id is not None and appointment_id == self.appointment_id
+        if about and patient_id is not None and self.patient_id is None and self._anchored:
+            self.data = {**self.data, "patient_id": patient_id}  # an appointment nobody's until now found its patient
+        if patient_id is not None and patient_id == self.patient_id and news.patient is not None:
+            self.known = replace(self.known, patient=news.patient)
+        if about and news.appointment is not None:
+            self.known = replace(self.known, appointment=news.appointment)
+        return self.move(AppointmentChanged(), now) if about and isinstance(occurred.event, AppointmentState) else []
+
+    @property
+    def _anchored(self) -> bool:
+        program, cursor = self.compiled.program, self.state.cursor
+        here = program[cursor] if self.active and self.state.waiting and cursor < len(program) else None
+        return isinstance(here, WaitUntilStep) and here.anchor is not None
+
+    def answer(self, occurred: Occurred) -> Input | None:
+        """What an event means to it, the exit conditions first. What started it is not what it waits for."""
         if not self.active or occurred.id == self.event_id:
-            return []
-        found: dict[str, Input] = {}
+            return None
         for subject in filter(None, occurred.subjects):
             for step_id in [EXITS, *sorted(self.waits)]:
-                if step_id not in found and subject == self._subject(step_id):
-                    number = self._number(step_id, occurred)
-                    if number is not None:
-                        found[step_id] = self._input(step_id, number, occurred)
-        return list(found.values())
+                number = self._number(step_id, occurred) if subject == self._subject(step_id) else None
+                if number is not None:
+                    return self._input(step_id, number, occurred)
+        return None
 
-    def looked_back(self, wait: OpenWait, before: list[Occurred]) -> Input | None:
-        """The first of these events that a wait counts although it came before."""
+    def looked_back(self, wait: OpenWait, before: Iterable[Occurred]) -> Input | None:
+        """The first of these events that a wait counts although it came before. None counts twice."""
+        counted = {output.get("id") for output in self.state.outputs.values()}
         for occurred in before:
-            about = self._subject(wait.step_id) in occurred.subjects
-            if about and occurred.id != self.event_id and occurred.said >= wait.since and occurred.event.type in wait.events:
+            about = self._subject(wait.step_id) in occurred.subjects and occurred.event.type in wait.events
+            if about and occurred.id != self.event_id and occurred.at >= wait.since and str(occurred.id) not in counted:
                 number = self._number(wait.step_id, occurred)
                 if number is not None:
                     return self._input(wait.step_id, number, occurred)
@@ -136,4 +157,4 @@ class Running:
     def _input(self, step_id: str, number: int, occurred: Occurred) -> Input:
         if step_id == EXITS:
             return Cancelled(EXIT)
-        return EventArrived(step_id, number, occurred.event.model_dump(mode="json"))
+        return EventArrived(step_id, number, occurred.event.model_dump(mode="json"), str(occurred.id))
