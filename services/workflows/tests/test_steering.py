@@ -408,3 +408,26 @@ class TestSuppression:
         assert len(await engine.runs()) == 1
         nobody = await client.put(f"/v1/workflows/suppressions/{uuid4()}", json={"reason": "x"}, headers=as_admin)
         assert nobody.status_code == 404
+
+
+class TestHostileText:
+    @pytest.mark.parametrize("name", ["error_code", "failed_step", "trigger"])
+    async def test_a_filter_no_run_can_fit_finds_nothing_or_is_refused(self, client: Client, as_admin: Headers, name: str) -> None:
+        for text in ("\x00", "\ud800", "%", "'; DROP TABLE run", "ü" * 200):
+            answer = await client.get("/v1/runs", params={name: text.encode("utf-8", "surrogatepass")}, headers=as_admin)
+            assert answer.status_code in {200, 400, 422}, answer.text
+
+    async def test_what_the_database_cannot_keep_is_refused(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
+        workflow = await engine.publish(by_hand())
+        for path, body in (
+            (f"/v1/workflows/{workflow}/runs", b'{"values": {"a": "\\u0000"}}'),
+            (f"/v1/workflows/{workflow}/runs", b'{"values": {"\\u0000": 1}}'),
+            (f"/v1/workflows/{workflow}/runs", b'{"values": {"a": "\\ud800"}}'),
+            (f"/v1/workflows/{workflow}/runs", b'{"filter": "patient.email == \'\\u0000\'"}'),
+            ("/v1/runs/bulk/preview", b'{"verb": "cancel", "filter": {"error_code": "\\u0000"}}'),
+        ):
+            answer = await client.post(path, content=body, headers=as_admin | {"content-type": "application/json"})
+            assert answer.status_code in {400, 422}, (path, body, answer.text)
+        deep = b'{"values": {"a": ' + b"[" * 200 + b"]" * 200 + b"}}"
+        answer = await client.post(f"/v1/workflows/{workflow}/runs", content=deep, headers=as_admin | {"content-type": "application/json"})
+        assert answer.status_code in {201, 400, 422}, answer.text
