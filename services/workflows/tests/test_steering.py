@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -140,6 +141,29 @@ class TestByHand:
         whole = await done(engine, client, as_admin, job)
         assert (whole["status"], whole["done"], whole["passed"], whole["failed"]) == ("finished", 130, 20, 0)
         assert sorted(str(request.patient_id) for request in await engine.requests()) == sorted(str(visit.patient_id) for visit in visits)
+
+    async def test_killed_at_any_chunk_and_worked_on_by_several_it_reaches_everybody_once(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(by_hand(send()))
+        visits = await patients(engine, 320)
+        job = (await post(client, f"/v1/workflows/{workflow}/runs", as_admin, {"filter": "true"}, 201))["job"]
+        do = kinds_of(ENGINES["cel-cpp"], engine.published)
+
+        async def and_die(*arguments: Any) -> Any:
+            await do["start"](*arguments)
+            raise asyncio.CancelledError
+
+        engine.now += timedelta(seconds=5)
+        for _ in range(6):
+            with pytest.raises(asyncio.CancelledError):
+                await jobs.work_on(engine.work, {**do, "start": and_die})
+            await asyncio.gather(*(jobs.work_on(engine.work, do) for _ in range(3)))
+            engine.now += jobs.PACE
+            if (await client.get(f"/v1/runs/jobs/{job['id']}", headers=as_admin)).json()["status"] == "finished":
+                break
+        asked = [str(request.patient_id) for request in await engine.requests()]
+        assert sorted(asked) == sorted(str(visit.patient_id) for visit in visits)
 
     async def test_a_job_that_is_stopped_does_no_more(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
         workflow = await engine.publish(by_hand())
