@@ -87,7 +87,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/workflows/{workflow_id}/runs/preview": {"filter": "patient.birth_date != null && patient.birth_date < '1960-01-01'"},
     "POST /v1/workflows/{workflow_id}/webhook-secret": {"overlap_hours": 24},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "Wishes to be called by a person only."},
-    "POST /v1/runs/{run_id}/rerun": {"version": 3},
+    "POST /v1/runs/{run_id}/rerun": {},
     "POST /v1/runs/bulk/preview": {"verb": "cancel", "filter": {"status": "running", "started_before": "2030-01-01T00:00:00Z"}},
     "POST /v1/runs/bulk": {
         "verb": "retry",

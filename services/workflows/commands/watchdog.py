@@ -23,8 +23,10 @@ from services.workflows.commands.handover import call
 from services.workflows.commands.pausing import hold, release
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
+from services.workflows.commands.schedules import keep_schedule
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries import silent
+from services.workflows.rules.definition import ScheduleTrigger
 from services.workflows.rules.orchestration import BUILTIN
 from services.workflows.rules.program import Waiting
 from services.workflows.rules.states import Resumed
@@ -85,9 +87,10 @@ async def look_after(practice_ids: list[UUID], work: Work, published: PublishedW
     for practice_id in practice_ids:
         try:
             async with work.batch([practice_id], SYSTEM) as tx:
-                await one_at_a_time([practice_id], tx)
                 tx.settle(practice_id)
-                await _look(published, found, tx)
+                if await silent.anything(tx):  # else nobody's turn is taken
+                    await one_at_a_time([practice_id], tx)
+                    await _look(published, found, tx)
         except Exception as error:  # a fault of one practice's rows: the next look finds it again
             log.error("watchdog.failed", practice_id=str(practice_id), exc_info=error)
     metrics.REPAIRED.inc(found.repaired)
@@ -101,6 +104,9 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
         found.repaired += 1
     for workflow_id in await silent.forgotten(tx):
         await release(workflow_id, tx)
+        found.repaired += 1
+    for row in await silent.unscheduled(tx):
+        await keep_schedule(row["id"], ScheduleTrigger.model_validate(row["trigger"]), tx)
         found.repaired += 1
     for statement in (_UNHOLD, _ORPHANS, _JOBS):
         arguments = [tx.practice_id] if statement is _UNHOLD else [tx.practice_id, tx.now - GRACE if statement is _ORPHANS else tx.now]
