@@ -16,10 +16,15 @@ MODULE = DEPLOY / "temporal"
 PACKAGE = "github.com/temporalio/cli/cmd/temporal"
 
 
-def server(cache: Path) -> Path:
-    """The ``temporal`` program of ``deploy/temporal/go.mod``. Built once: minutes, or seconds where Go's cache knows it. Raises ``Missing``."""
+def place(cache: Path) -> Path:
+    """Where the ``temporal`` program of ``deploy/temporal/go.mod`` is kept, built or not."""
     stamp = hashlib.sha256((MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()).hexdigest()[:12]
-    program = cache / "bin" / f"temporal-{stamp}"
+    return cache / "bin" / f"temporal-{stamp}"
+
+
+def server(cache: Path) -> Path:
+    """The program. Built once: minutes, or seconds where Go's cache knows it. Raises ``Missing``."""
+    program = place(cache)
     if program.exists():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +38,7 @@ def server(cache: Path) -> Path:
 def _build(program: Path) -> None:
     print("Building the Temporal server with Go (once; minutes the first time on a machine) …", flush=True)
     unfinished = program.with_suffix(".new")
-    command = [_go(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(unfinished), PACKAGE]
+    command = [_go(), "build", "-ldflags", "-s -w", "-o", str(unfinished), PACKAGE]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -mod=readonly", "GOTOOLCHAIN": "local"}
     result = subprocess.run(command, cwd=MODULE, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:

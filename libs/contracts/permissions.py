@@ -48,6 +48,8 @@ class Permission(StrEnum):
     RUNS_WRITE = "runs:write"
     MESSAGES_READ = "messages:read"
     CALLS_READ = "calls:read"
+    TASKS_READ = "tasks:read"
+    TASKS_WRITE = "tasks:write"
     LEDGER_READ = "ledger:read"
     DEBUG_READ = "debug:read"
     DEBUG_SYSTEM = "debug:system"
@@ -56,7 +58,7 @@ class Permission(StrEnum):
 _ = Permission
 REGULAR_USER: P = frozenset({
     _.ME_READ, _.ME_WRITE, _.PRACTICE_READ, _.USERS_READ, _.PATIENTS_READ, _.PATIENTS_WRITE, _.APPOINTMENTS_READ, _.APPOINTMENTS_WRITE,
-    _.INTEGRATIONS_READ, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ, _.CALLS_READ,
+    _.INTEGRATIONS_READ, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ, _.CALLS_READ, _.TASKS_READ, _.TASKS_WRITE,
 })  # fmt: skip
 PRACTICE_ADMIN: P = REGULAR_USER | {
     _.PRACTICE_WRITE, _.USERS_WRITE, _.KEYS_READ, _.KEYS_WRITE, _.ENTRIES_READ, _.INTEGRATIONS_WRITE, _.WEBHOOKS_READ, _.WEBHOOKS_WRITE,
@@ -70,7 +72,7 @@ ENTERED: P = PRACTICE_ADMIN - {_.ME_WRITE, _.USERS_WRITE, _.KEYS_WRITE}
 
 SCOPES: P = frozenset({
     _.ME_READ, _.PRACTICE_READ, _.USERS_READ, _.PATIENTS_READ, _.PATIENTS_WRITE, _.APPOINTMENTS_READ, _.APPOINTMENTS_WRITE, _.WEBHOOKS_READ,
-    _.WEBHOOKS_WRITE, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ, _.CALLS_READ,
+    _.WEBHOOKS_WRITE, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ, _.CALLS_READ, _.TASKS_READ, _.TASKS_WRITE,
 })  # fmt: skip
 """What an API key may be given, each for itself. ``me:read`` every key has."""
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from libs.common.settings import ServiceSettings
 
@@ -18,6 +18,11 @@ class Settings(ServiceSettings):
         default=None, description="host:port of Temporal. While it is set, runs that began there go on, whatever engine new ones begin on."
     )
     temporal_namespace: str = Field(default="default", description="The Temporal namespace runs are in.")
+
+    @field_validator("temporal_address", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        return value or None
 
     @model_validator(mode="after")
     def _temporal_can_be_reached(self) -> Self:

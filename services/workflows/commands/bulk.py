@@ -121,7 +121,7 @@ async def open_bulk(cmd: BulkRuns, tx: Tx) -> JobView:
     return await open_job("runs", cmd.model_dump(mode="json", exclude_none=True), total, tx)
 
 
-async def bulk_chunk(job: Mapping[str, Any], limit: int | None, published: PublishedWorkflows, tx: Tx) -> Chunk:
+async def bulk_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, published: PublishedWorkflows) -> Chunk:
     """The next of the runs. One that has come to fit no more is passed by."""
     cmd = BulkRuns.model_validate(job["wish"])
     at_once = RERUNS if cmd.verb == "rerun" else CHUNK

@@ -174,7 +174,7 @@ async def preview_filter(workflow_id: UUID, cmd: PreviewFilter, engine: Engine, 
     return FilterPreview(found=found, errors=errors, looked_at=looked_at, complete=complete, first=first)
 
 
-async def start_chunk(job: Mapping[str, Any], limit: int | None, engine: Engine, published: PublishedWorkflows, tx: Tx) -> Chunk:
+async def start_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, engine: Engine, published: PublishedWorkflows) -> Chunk:
     """The next patients of a filter. Nobody twice: the runs' ids are those of the job and the patient."""
     workflow = await published.workflow(tx.practice_id, job["workflow_id"], tx)
     rows = await patients_after(tx.practice_id, job["after"], 1 if limit is not None else CHUNK, tx)

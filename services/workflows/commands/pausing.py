@@ -14,15 +14,13 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from libs.common.work import Tx
-from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.controls import steer
 from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.commands.jobs import Chunk, open_job
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.jobs import releasing
 from services.workflows.queries.operations import backlog_of, held_runs, pause_of
-from services.workflows.rules.states import Resumed
 
 CHUNK = 50
 _PAUSE = "UPDATE workflow SET paused = $3 WHERE practice_id = $1 AND id = $2"
@@ -30,10 +28,10 @@ _REVISION = "INSERT INTO revision VALUES ($1, 1) ON CONFLICT (practice_id) DO UP
 _HOLD = """
 WITH taken AS (
   UPDATE run SET paused = true, held = true WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused RETURNING id
-) UPDATE timer SET held = true FROM taken WHERE timer.practice_id = $1 AND timer.run_id = taken.id
+), ours AS (UPDATE timer SET held = true FROM taken WHERE timer.practice_id = $1 AND timer.run_id = taken.id)
+UPDATE durable_timer SET held = true FROM taken WHERE durable_timer.practice_id = $1 AND durable_timer.run_id = taken.id
 """
 _LET_GO = "UPDATE run SET held = false WHERE practice_id = $1 AND id = ANY($2::uuid[])"
-_RING = "UPDATE timer SET held = false WHERE practice_id = $1 AND run_id = ANY($2::uuid[])"
 
 
 class Backlog(BaseModel):
@@ -86,7 +84,7 @@ async def release(workflow_id: UUID, tx: Tx) -> None:
         await open_job("release", {}, held, tx, workflow_id)
 
 
-async def release_chunk(job: Mapping[str, Any], limit: int | None, published: PublishedWorkflows, tx: Tx) -> Chunk:
+async def release_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, published: PublishedWorkflows) -> Chunk:
     """The next held runs go on. Paused again meanwhile, the rest stays held."""
     if await pause_of(job["workflow_id"], tx):
         return Chunk(None)
@@ -95,10 +93,8 @@ async def release_chunk(job: Mapping[str, Any], limit: int | None, published: Pu
         return Chunk(None)
     if limit == 0:
         return Chunk(ids[-1])
-    await tx.execute(_RING, tx.practice_id, ids)
-    changes = await advance_runs([((tx.practice_id, run_id), Resumed(), tx.cause) for run_id in ids], published, tx)
-    await bring_to_rest(changes, published, tx)
     await tx.execute(_LET_GO, tx.practice_id, ids)
+    await steer("resume", ids, published, tx)
     return Chunk(ids[-1] if limit is not None or len(ids) == CHUNK else None, len(ids))
 
 

@@ -71,4 +71,4 @@ async def _version(row: Mapping[str, Any], version: int | None, published: Publi
     if name is None:
         raise VersionUnknown(pointer="/version")
     compiled = await published.version(tx.practice_id, workflow_id, version, tx)
-    return InForce(workflow_id, version, name, compiled, bool(await pause_of(workflow_id, tx)))
+    return InForce(workflow_id, version, name, compiled, bool(await pause_of(workflow_id, tx)), published.orchestration.begins_on)

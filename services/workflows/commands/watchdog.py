@@ -19,11 +19,13 @@ from libs.common.logging import get_logger
 from libs.common.work import Tx, Work
 from libs.contracts.workflows import RunStuck
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.handover import call
 from services.workflows.commands.pausing import hold, release
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries import silent
+from services.workflows.rules.orchestration import BUILTIN
 from services.workflows.rules.program import Waiting
 from services.workflows.rules.states import Resumed
 from services.workflows.rules.steps import ActionStep
@@ -71,6 +73,12 @@ class Findings:
     raised: int = 0
 
 
+async def next_practices(after: UUID | None, limit: int, work: Work) -> list[UUID]:
+    """Practices to look at, in the order of their ids."""
+    async with work.batch([], SYSTEM) as tx:
+        return await silent.practices_after(after, limit, tx)
+
+
 async def look_after(practice_ids: list[UUID], work: Work, published: PublishedWorkflows) -> Findings:
     """One look at these practices, each in a transaction of its own. One that fails is logged, the others are looked at."""
     found = Findings()
@@ -106,7 +114,11 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
 
 async def _go_on(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
     """Runs that stand at a step without having begun it."""
-    ids = [row["id"] for row in await silent.standing(tx.now - GRACE, AT_ONCE, tx)]
+    rows = await silent.standing(tx.now - GRACE, AT_ONCE, tx)
+    durable = [(tx.practice_id, row["id"]) for row in rows if row["engine"] != BUILTIN]
+    if durable:  # their engine looks at them once more
+        await call(durable, tx)
+    ids = [row["id"] for row in rows if row["engine"] == BUILTIN]
     if not ids:
         return
     await tx.execute(_HALT, tx.practice_id, ids)
@@ -121,7 +133,10 @@ async def _wait_again(published: PublishedWorkflows, found: Findings, tx: Tx) ->
     for row in await silent.waiting_for_nothing(tx.now - GRACE, AT_ONCE, tx):
         step_id = await _step(row, published, tx)
         due = row["memory"].get("due")
-        if due is not None and step_id is not None:
+        if row["engine"] != BUILTIN:
+            await call([(tx.practice_id, row["id"])], tx)
+            await _raise(row, step_id or "", "nothing_to_wait_for", row["started_at"], found, tx)
+        elif due is not None and step_id is not None:
             await tx.execute(_TIMER, tx.practice_id, row["id"], step_id, datetime.fromisoformat(due), row["paused"])
             log.warning("watchdog.timer_back", run_id=str(row["id"]), step=step_id)
             found.repaired += 1

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from libs.common.command import Command
-from libs.common.errors import NotFound, Refused
+from libs.common.errors import Held, NotFound, Refused
 from libs.common.secrets import SealBroken, SecretBox
 from libs.common.work import Tx
 from libs.contracts.workflows import WebhookReceived
@@ -20,7 +20,7 @@ from services.workflows.commands.happening import Happening
 from services.workflows.commands.manual import start_requested
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.serial import one_at_a_time
-from services.workflows.queries.operations import pause_of, webhook_secret
+from services.workflows.queries.operations import pause_of, suspended, webhook_secret
 from services.workflows.queries.world import patients
 from services.workflows.rules.definition import WebhookTrigger
 from services.workflows.rules.signatures import SECRET_BYTES, SignatureInvalid, check_signature, secret_text
@@ -40,6 +40,10 @@ _REMOVE = "DELETE FROM webhook_secret WHERE practice_id = $1 AND workflow_id = $
 
 class WebhookUnknown(NotFound):
     """There is nothing at this address for you."""
+
+
+class WebhookHeld(Held):
+    """The practice is suspended; call again later."""
 
 
 class BodyRefused(Refused):
@@ -103,11 +107,16 @@ async def verified(workflow_id: UUID, headers: Mapping[str, str], raw: bytes, bo
 
 
 async def take_webhook(workflow_id: UUID, webhook_id: str, body: Any, published: PublishedWorkflows, tx: Tx) -> None:
-    """Start the run of a verified call, once per id. Raises ``WebhookUnknown``, ``BodyRefused``, ``PatientOfBodyUnknown``."""
+    """Start the run of a verified call, once per id.
+
+    Raises ``WebhookUnknown``, ``WebhookHeld``, ``BodyRefused``, ``PatientOfBodyUnknown``.
+    """
     await one_at_a_time([tx.practice_id], tx)
     workflow = await published.workflow(tx.practice_id, workflow_id, tx)
     if workflow is None or workflow.compiled is None or not isinstance(workflow.compiled.definition.trigger, WebhookTrigger):
         raise WebhookUnknown
+    if await suspended(tx.practice_id, tx):
+        raise WebhookHeld(retry_after_seconds=300)
     if not isinstance(body, dict):
         raise BodyRefused
     patient_id = await _patient(body, tx)

@@ -50,5 +50,5 @@ class RunWorkers:
                 await worker.run()
             except Exception as error:  # whatever it is, runs wait for a worker: another one is made
                 metrics.BACKOFFS.inc()
-                log.warning("temporal.worker_lost", queue=queue, exc_info=error)
+                log.warning("temporal.worker_lost", task=queue, exc_info=error)
             await asyncio.sleep(AGAIN_SECONDS)

@@ -15,7 +15,7 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from services.workflows.rules.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
 
-MAX_ROUNDS = 200
+MAX_ROUNDS = 50
 """Rounds before the history starts anew; Temporal may ask for it earlier."""
 ATTEMPT_SECONDS = 60
 RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))

@@ -125,3 +125,8 @@ async def active_runs(workflow_id: UUID, patient_id: UUID, but: UUID, limit: int
         tx.practice_id, workflow_id, patient_id, but, limit,
     )  # fmt: skip
     return [row["id"] for row in rows]
+
+
+async def suspended(practice_id: UUID, tx: Tx) -> bool:
+    """Whether the practice may not work now."""
+    return bool(await tx.value("SELECT suspended FROM access_practice WHERE practice_id = $1", practice_id))

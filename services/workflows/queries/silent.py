@@ -48,7 +48,8 @@ async def standing(since: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
     """Runs that are not paused and wait for nothing: they stopped between two steps."""
     return await tx.rows(
         """
-        SELECT id FROM run WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2 ORDER BY id LIMIT $3
+        SELECT id, engine FROM run WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2
+        ORDER BY id LIMIT $3
         """,
         tx.practice_id, since, limit,
     )  # fmt: skip
@@ -60,6 +61,8 @@ async def waiting_for_nothing(since: datetime, limit: int, tx: Tx) -> list[async
         """
         SELECT r.* FROM run r WHERE r.practice_id = $1 AND r.status = 'running' AND r.waiting AND r.started_at < $2
           AND NOT EXISTS (SELECT FROM timer t WHERE t.practice_id = r.practice_id AND t.run_id = r.id)
+          AND NOT EXISTS (SELECT FROM durable_timer t WHERE t.practice_id = r.practice_id AND t.run_id = r.id)
+          AND NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = r.practice_id AND c.run_id = r.id)
           AND NOT EXISTS (
             SELECT FROM step s WHERE s.practice_id = r.practice_id AND s.run_id = r.id AND s.status IN ('requested', 'unknown'))
         ORDER BY r.id LIMIT $3

@@ -1,6 +1,6 @@
 """Runs held with their workflow, jobs over many runs or patients, what is stuck, secrets of inbound webhooks."""
 
-from libs.common.migrations import global_table, run_sql, sealed_table, tenant_table
+from libs.common.migrations import effect_tables, global_table, run_sql, sealed_table, tenant_table
 
 revision = "0006"
 down_revision = "0005"
@@ -70,4 +70,5 @@ def upgrade() -> None:
     tenant_table("stuck", "workflows", grant="SELECT, INSERT, UPDATE, DELETE")
     tenant_table("webhook_secret", "workflows", grant="SELECT, INSERT, UPDATE, DELETE")
     sealed_table("webhook_secret", "workflows")
+    effect_tables("workflows")
     global_table("job_due", "workflows", "ids and times only; due jobs are claimed across practices")

@@ -3,7 +3,7 @@
 from libs.common.migrations import global_table, run_sql, tenant_table
 
 revision = "0007"
-down_revision = "0008"
+down_revision = "0006"
 
 _TABLES = """
 CREATE TABLE backtest (
