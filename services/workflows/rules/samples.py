@@ -19,7 +19,7 @@ _AT = datetime(2030, 1, 31, 9, 30, tzinfo=UTC)
 _BY_KIND: dict[FieldType, Any] = {FieldType.STRING: "text", FieldType.TIMESTAMP: _AT}
 _PERSON = {
     "id": "0190a0a0-0000-7000-8000-000000000001", "given_name": "Sam", "family_name": "Sample", "email": "sam.sample@patients.example",
-    "phone": "+4930901820", "birth_date": "1980-01-31",
+    "phone": "+4930901820", "birth_date": "1980-01-31", "time_zone": "Europe/Berlin",
 }  # fmt: skip
 _PRACTICE = {"id": "0190a0a0-0000-7000-8000-000000000002", "name": "Sample practice", "time_zone": "Europe/Berlin"}
 
