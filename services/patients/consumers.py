@@ -17,15 +17,24 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
     @consumer.on_batch(
         patients.PatientRegistered,
         patients.PatientUpdated,
+        patients.PatientTagged,
+        patients.PatientUntagged,
+        patients.NoteAdded,
+        patients.NoteRemoved,
         scheduling.AppointmentBooked,
         scheduling.AppointmentConfirmed,
         scheduling.AppointmentRescheduled,
         scheduling.AppointmentCancelled,
         scheduling.AppointmentMatched,
+        scheduling.CallStarted,
+        scheduling.CallEnded,
+        scheduling.CallAnalyzed,
         workflows.RunStarted,
         workflows.RunFinished,
         notifications.EmailAccepted,
         notifications.EmailStatusChanged,
+        notifications.TaskCreated,
+        notifications.TaskCompleted,
     )
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         await add_to_timeline(events, tx)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from libs.common.service import Service
+from libs.contracts.scheduling import ActionFinished, PerformAction
 from services.scheduling import api, consumers, timers
+from services.scheduling.adapters.retell import Retell
 from services.scheduling.adapters.webhooks import WebhookSender
 from services.scheduling.commands import calcom_settings, calls, endpoint, retell_settings
 from services.scheduling.commands.dispatch import Dispatcher
@@ -30,12 +32,21 @@ def build(settings: Settings) -> Service:
     dispatcher = Dispatcher(
         service.work, sender, box, slots=settings.webhook_concurrency, first_pause_seconds=settings.webhook_first_retry_seconds, wake=wake
     )
+    retell = Retell(settings.retell_url)
+    service.background(start=retell.open, stop=retell.close)
+    performing = service.performs(
+        PerformAction,
+        ActionFinished,
+        tools={"dialler": retell, "box": box},
+        concurrency=settings.call_concurrency,
+        lookup_after_seconds=settings.lookup_after_seconds,
+    )
     service.api(api.appointment_routes())
     service.api(api.calcom_routes(box))
-    service.api(api.retell_routes(box))
+    service.api(api.retell_routes(box, performing))
     service.api(api.call_routes(box))
     service.api(api.endpoint_routes(box, partial(check_url, development=settings.webhooks_allow_private), wake))
-    service.consumes(partial(consumers.subscribe, wake=wake))
+    service.consumes(partial(consumers.subscribe, wake=wake, performing=performing))
     service.every(seconds=1.0, run=partial(timers.deliver_webhooks, dispatcher), name="webhooks")
     # Left in reverse: the attempts in progress are finished and recorded before their client is closed.
     service.background(start=sender.open, stop=sender.close)

@@ -18,6 +18,7 @@ PUBLIC = {
     "POST /webhooks/calcom/{practice_id}",
     "POST /webhooks/retell/{practice_id}",
     "POST /webhooks/sendgrid/{practice_id}",
+    "POST /webhooks/workflows/{practice_id}/{workflow_id}",
     "POST /hooks/supabase/access-token",
     "POST /hooks/supabase/user-change",
 }

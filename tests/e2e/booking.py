@@ -90,6 +90,8 @@ def silent_runs(stack: Stack) -> list[tuple[Any, ...]]:
     return stack.sql("""
         SELECT r.practice_id, r.id FROM workflows.run r WHERE r.status = 'running' AND NOT r.paused
           AND NOT EXISTS (SELECT FROM workflows.timer t WHERE (t.practice_id, t.run_id) = (r.practice_id, r.id))
+          AND NOT EXISTS (SELECT FROM workflows.durable_timer t WHERE (t.practice_id, t.run_id) = (r.practice_id, r.id))
+          AND NOT EXISTS (SELECT FROM workflows.run_call c WHERE (c.practice_id, c.run_id) = (r.practice_id, r.id))
           AND NOT EXISTS (SELECT FROM workflows.event_wait w WHERE (w.practice_id, w.run_id) = (r.practice_id, r.id))
           AND NOT EXISTS (SELECT FROM workflows.step s WHERE (s.practice_id, s.run_id) = (r.practice_id, r.id)
                           AND s.status IN ('requested', 'unknown'))

@@ -43,6 +43,10 @@ class Dispatcher:
         self._planned.extend(planned)
         self._something_planned.set()
 
+    def forget(self) -> None:
+        """Leave what was taken and not begun to the recovery duty."""
+        self._planned.clear()
+
     async def start(self) -> None:
         self._loops = [asyncio.create_task(self._call_loop()), asyncio.create_task(self._record_loop())]
 

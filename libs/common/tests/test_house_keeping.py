@@ -213,7 +213,7 @@ class TestActions:
         assert (refused.value.pointer, refused.value.details) == ("/size", {"problem": "int_parsing"})
 
     def test_only_the_owners_plug_ins_are_found(self) -> None:
-        assert [plugin.name for plugin in discover("patients")] == ["update_patient"]
+        assert [plugin.name for plugin in discover("patients")] == ["add_note", "add_tag", "remove_tag", "update_patient"]
         assert discover("audit") == []
 
     def test_a_plug_in_that_is_none_stops_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from libs.common.work import Tx, Work
 from libs.contracts.actions import Outcome
 from libs.contracts.notifications import EmailAccepted, MessageStatus
 from services.notifications.commands.settings import PURPOSE, EmailNotConfigured
-from services.notifications.rules import Attempt, Email, ProviderAnswer
+from services.notifications.rules.mail import Attempt, Email, ProviderAnswer
 
 PROVIDER = "sendgrid"
 _CONTACTS = """

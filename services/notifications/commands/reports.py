@@ -13,7 +13,7 @@ from libs.common.work import Tx
 from libs.contracts.notifications import EmailStatusChanged, MessageStatus
 from services.notifications.commands.emails import SendEmailResult
 from services.notifications.queries import settings_of
-from services.notifications.rules import Report, later_status
+from services.notifications.rules.mail import Report, later_status
 
 RecordIn = Callable[[Sequence[Finished], Tx], Awaitable[None]]
 

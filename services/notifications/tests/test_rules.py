@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.contracts.notifications import MessageStatus
-from services.notifications.rules import (
+from services.notifications.rules.mail import (
     Attempt,
     answer_to,
     later_status,

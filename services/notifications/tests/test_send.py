@@ -31,7 +31,7 @@ from libs.testing.postgres import TestDatabase
 from services.notifications import consumers
 from services.notifications.actions import SEND_EMAIL
 from services.notifications.commands.settings import ConfigureEmail, configure_email
-from services.notifications.rules import Attempt, ProviderAnswer
+from services.notifications.rules.mail import Attempt, ProviderAnswer
 from services.notifications.tests.provider import SETTINGS, ToldMailer
 from services.notifications.tests.test_adapters import KEY
 from services.notifications.tests.test_rules import spki

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from libs.common.actions.performing import Performing
 from libs.common.auth import Permission, Principal
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, WorkDep, needs, public
 from libs.common.secrets import SecretBox
@@ -19,7 +20,7 @@ from services.scheduling.rules.notices import SetAside
 from services.scheduling.rules.signatures import retell_signature_valid
 
 
-def retell_routes(box: SecretBox) -> Routes:
+def retell_routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["calls"])
 
     @router.put("/v1/retell-settings", response_model=RetellSettings, **needs(Permission.INTEGRATIONS_WRITE))
@@ -48,7 +49,7 @@ def retell_routes(box: SecretBox) -> Routes:
                 raise WebhookRefused
             report = read_report(raw)
             if not isinstance(report, SetAside):
-                await take_report(report, box, tx)
+                await take_report(report, box, performing.record_in, tx)
             elif report.reason != PASSING:
                 await set_aside(RETELL, report, raw, tx)
         return Response(status_code=204)

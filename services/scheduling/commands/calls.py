@@ -5,14 +5,18 @@ What was said in a call is kept sealed, and is in no event.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Self
 from uuid import UUID
 
 from pydantic import BaseModel
 
+from libs.common.actions.effects import Finished, Key
+from libs.common.actions.outcomes import Answer, Attempt
 from libs.common.errors import NotFound
 from libs.common.secrets import SecretBox
+from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from libs.contracts.scheduling import CallAnalyzed, CallEnded, CallStarted, CallStatus, CallsViewed
 from services.scheduling.model import Call
@@ -22,6 +26,12 @@ from services.scheduling.rules.calls import CallReport, News
 
 RETELL = "retell"
 PURPOSE = "what was said in a call"
+RecordIn = Callable[[Sequence[Finished], Tx], Awaitable[None]]
+
+# Whoever changes a call that we asked for holds its effect first: recording an outcome and taking a report cannot wait for each other.
+_HOLD = """
+SELECT effect_key, correlation_id, causation_id, traceparent FROM effect WHERE practice_id = $1 AND effect_key = $2 FOR UPDATE
+"""
 
 
 class CallNotFound(NotFound):
@@ -62,8 +72,12 @@ class CallRecord(CallView):
     transcript: str | None
 
 
-async def take_report(report: CallReport, box: SecretBox, tx: Tx) -> tuple[News, ...]:
-    """Apply one report and say what is new; a repetition, a late or an overtaken one says nothing."""
+async def take_report(report: CallReport, box: SecretBox, record_in: RecordIn, tx: Tx) -> tuple[News, ...]:
+    """Apply one report and say what is new; a repetition, a late or an overtaken one says nothing.
+
+    A report about a call whose request had no answer ends that doubt.
+    """
+    effect = await tx.row(_HOLD, tx.practice_id, report.effect_key)
     await lock(lock_keys(tx.practice_id, calls=(report.external_id,)), tx)
     if not await tx.once(RETELL, f"{report.kind}|{report.external_id}"):
         return ()
@@ -72,12 +86,20 @@ async def take_report(report: CallReport, box: SecretBox, tx: Tx) -> tuple[News,
         call = await _unheard_of(report, tx)
         tx.session.add(call)
     news = call.hear(report, tx.now)
+    if effect is not None and call.effect_key == effect["effect_key"]:
+        await tx.flush()
+        await record_in([Finished(Key(tx.practice_id, effect["effect_key"]), _accepted(call))], tx)
+        tx.cause = Cause(effect["correlation_id"], effect["causation_id"], effect["traceparent"], "")
     if report.transcript is not None:
         call.transcript = box.seal(tx.practice_id, PURPOSE, report.transcript)
     if report.summary is not None:
         call.summary = box.seal(tx.practice_id, PURPOSE, report.summary)
     _say(call, news, tx)
     return news
+
+
+def _accepted(call: Call) -> Answer:
+    return Answer(Attempt.ACCEPTED, result={"call_id": str(call.id), "external_id": call.external_id})
 
 
 async def _unheard_of(report: CallReport, tx: Tx) -> Call:

@@ -13,6 +13,7 @@ from libs.common.errors import NotFound, Stale, VersionMismatch
 from libs.common.work import Tx
 from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
 from services.workflows.commands.checks import FindingView, Validation, WrittenDefinition, compile_findings, publish_findings, read, refuse
+from services.workflows.commands.schedules import drop_schedule, keep_schedule
 from services.workflows.model import Workflow, WorkflowIsArchived, WorkflowStatus
 from services.workflows.queries.definitions import version_exists, workflow_by_id
 from services.workflows.rules.definition import Definition
@@ -115,6 +116,7 @@ async def publish_workflow(workflow_id: UUID, tx: Tx, cmd: PublishWorkflow | Non
         tx.session.add(version)
     await tx.session.flush()
     await next_revision(tx)
+    await keep_schedule(workflow.id, definition.trigger, tx)
     tx.emit(
         WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=trigger_name(definition.trigger))
     )
@@ -148,9 +150,10 @@ async def existing(workflow_id: UUID, tx: Tx, *, if_version: int | None = None) 
 
 
 async def out_of_force(workflow: Workflow, version: int, tx: Tx) -> None:
-    """Say that this version is in force no more."""
+    """Say that this version is in force no more, and forget its schedule."""
     await tx.session.flush()
     await next_revision(tx)
+    await drop_schedule(workflow.id, tx)
     tx.emit(WorkflowUnpublished(workflow_id=workflow.id, version=version))
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from libs.common.ids import derived_id
 from libs.common.work import json_text
 from services.workflows.rules.compiling import CompiledDefinition
+from services.workflows.rules.orchestration import BUILTIN, EngineName
 from services.workflows.rules.program import Choice, Waiting
 from services.workflows.rules.states import (
     Branched,
@@ -47,6 +48,7 @@ class RunRow:
     depth: int = 0
     rerun: int = 0
     awaits: bool = False
+    engine: EngineName = BUILTIN
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -139,7 +141,7 @@ def run_of(row: Mapping[str, Any], *, awaits: bool) -> RunRow:
         practice_id=row["practice_id"], id=row["id"], workflow_id=row["workflow_id"], workflow_name=row["workflow_name"],
         version=row["version"], trigger_event_id=row["trigger_event_id"], trigger_type=row["trigger_type"], event="",
         patient_id=row["patient_id"], appointment_id=row["appointment_id"], correlation_id=row["correlation_id"],
-        traceparent=row["traceparent"], depth=row["depth"], rerun=row["rerun"], awaits=awaits,
+        traceparent=row["traceparent"], depth=row["depth"], rerun=row["rerun"], awaits=awaits, engine=row["engine"],
     )  # fmt: skip
 
 

@@ -15,7 +15,9 @@ from services.workflows.model import PublishedVersion, Workflow
 
 async def workflow_by_id(workflow_id: UUID, tx: Tx, *, for_update: bool = False) -> Workflow | None:
     query = select(Workflow).where(Workflow.practice_id == tx.practice_id, Workflow.id == workflow_id)
-    return (await tx.session.execute(query.with_for_update() if for_update else query)).scalar_one_or_none()
+    # Not against rows that refer to it: an enrolment written meanwhile does not wait for a publication, nor the other way round.
+    locked = query.with_for_update(key_share=True) if for_update else query
+    return (await tx.session.execute(locked)).scalar_one_or_none()
 
 
 async def workflow_ids(tx: Tx) -> frozenset[UUID]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from services.workflows.rules.conditions import Condition
 from services.workflows.rules.steps import (
     LONGEST_WAIT,
     MAX_DEPTH,
@@ -117,7 +118,7 @@ class Definition(Part):
     """
 
     trigger: Trigger
-    condition: Expression | None = None
+    condition: Condition | None = None
     enrolment: Enrolment | None = None
     exit: Annotated[list[Awaited], Field(max_length=MAX_EXITS)] | None = None
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]

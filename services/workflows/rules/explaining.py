@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.workflows.rules.conditions import Condition
 from services.workflows.rules.expressions import ExpressionInvalid, Expressions
+from services.workflows.rules.forms import translated
 from services.workflows.rules.syntax import Node, parse
+from services.workflows.rules.translation import Piece, Untranslatable
 
 MAX_SHOWN = 200
 """Characters of a value, and items of a list, that are shown."""
@@ -21,9 +24,9 @@ _OPAQUE = frozenset({"literal", "name", "select"})
 
 @dataclass(frozen=True)
 class SubValue:
-    """A part of a condition as its author wrote it, and what it came to: ``value`` (JSON; times as ISO 8601) or ``error``.
+    """A part of a condition in its author's words, and what it came to: ``value`` (JSON; times as ISO 8601) or ``error``.
 
-    A CEL text has its place, ``start`` and ``end`` counting characters from 0.
+    A part of a CEL text has its place there, ``start`` and ``end`` counting characters from 0; of another form, ``pointer`` leads to it.
     """
 
     text: str
@@ -32,18 +35,40 @@ class SubValue:
     children: tuple[SubValue, ...] = ()
     start: int | None = None
     end: int | None = None
+    pointer: str | None = None
 
 
-def explain(condition: str, expressions: Expressions, bound: Any) -> tuple[SubValue, ...]:
+def explain(condition: Condition, expressions: Expressions, bound: Any) -> tuple[SubValue, ...]:
     """The condition with its value and, below it, those of its parts. Total: what does not compile is an error of its part.
 
     ``bound`` comes from ``expressions``. Values are personal data: show them to those who may see the patient.
     """
     try:
-        tree = parse(condition)
-    except ExpressionInvalid:
-        return (SubValue(condition, error="invalid_expression"),)
-    return (_explained(tree, condition, expressions, bound),)
+        if not isinstance(condition, str):
+            return (_of_piece(translated(condition, expressions.shapes), expressions, bound),)
+        return (_explained(parse(condition), condition, expressions, bound),)
+    except (ExpressionInvalid, Untranslatable):
+        return (SubValue(condition if isinstance(condition, str) else "", error="invalid_expression"),)
+
+
+def _of_piece(piece: Piece, expressions: Expressions, bound: Any) -> SubValue:
+    """A block or a rule. What speaks of the elements of a list has no value of its own."""
+    children = tuple(_of_piece(part, expressions, bound) for part in _alone(piece))
+    value, error = _came_to(piece.text, expressions, bound, translated=True)
+    return SubValue(piece.said, value, error, children, pointer=piece.pointer)
+
+
+def _alone(piece: Piece) -> list[Piece]:
+    """The parts an author wrote: those between that only the translation made are passed through, constants are left out."""
+    found: dict[str, Piece] = {}
+    for part in piece.inner():
+        if not part.said or part.pointer == piece.pointer:
+            found |= {one.pointer: one for one in _alone(part)}
+        elif part.alone and parse(part.text).kind != "literal":
+            inner = [*part.inner()]
+            same = len(inner) == 1 and inner[0].said == part.said
+            found.setdefault(part.pointer, inner[0] if same else part)  # the value itself, not whether it counts as true
+    return list(found.values())
 
 
 def _explained(node: Node, source: str, expressions: Expressions, bound: Any) -> SubValue:
@@ -61,9 +86,9 @@ def _parts(node: Node) -> list[Node]:
     return [part for part in inside if node.kind in _SPLIT or part.kind != "literal"]
 
 
-def _came_to(text: str, expressions: Expressions, bound: Any) -> tuple[Any, str | None]:
+def _came_to(text: str, expressions: Expressions, bound: Any, *, translated: bool = False) -> tuple[Any, str | None]:
     try:
-        result = expressions.compile(text).evaluate(bound)
+        result = expressions.compile(text, translated=translated).evaluate(bound)
     except ExpressionInvalid:
         return None, "invalid_expression"
     return shown(result.value), result.error

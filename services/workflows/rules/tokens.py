@@ -18,7 +18,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_RAW = re.compile(r"([rR][bB]?|[bB][rR]?)?('''|\"\"\"|'|\")(.*)\2$", re.DOTALL)
+_RAW = re.compile(r"([rR][bB]?|[bB][rR]?)?('''|\"\"\"|'|\")(.*)\2\Z", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL)
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {c: c for c in "\\?\"'`"}
 

@@ -17,6 +17,9 @@ from services.workflows.rules.definition import AnchoredTrigger, EventTrigger, M
 TRIGGERS: tuple[type[Event], ...] = (
     patients.PatientRegistered,
     patients.PatientUpdated,
+    patients.PatientTagged,
+    patients.PatientUntagged,
+    patients.NoteAdded,
     scheduling.AppointmentBooked,
     scheduling.AppointmentConfirmed,
     scheduling.AppointmentRescheduled,
@@ -28,6 +31,7 @@ TRIGGERS: tuple[type[Event], ...] = (
     scheduling.CallAnalyzed,
     notifications.EmailAccepted,
     notifications.EmailStatusChanged,
+    notifications.TaskCompleted,
     practices.UserAdded,
     practices.UserRoleChanged,
     practices.UserDeactivated,

@@ -172,13 +172,17 @@ class TestRuns:
         assert (await client.get("/v1/runs", params={"status": "asleep"}, headers=as_user)).status_code == 422
         assert set(await ids(workflow_id=other, status="running")) == {str(first.patient_id), str(second.patient_id)}
 
-    async def test_cancelling_stops_a_run_once(self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers) -> None:
+    async def test_cancelling_stops_a_run_and_repeating_changes_nothing(
+        self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
         await published(client, as_admin, **body(wait(), send()))
+        await published(client, as_admin, **body(send(when="false")))
         await booked(engine)
-        (run,) = await engine.runs()
-        assert (await client.post(f"/v1/runs/{run.id}/cancel", headers=as_admin)).status_code == 204
-        again = await client.post(f"/v1/runs/{run.id}/cancel", headers=as_admin)
-        assert (again.status_code, again.json()["code"]) == (409, "run_has_ended")
+        ended, running = sorted(await engine.runs(), key=lambda run: run.status)
+        for _ in range(3):
+            assert (await client.post(f"/v1/runs/{running.id}/cancel", headers=as_admin)).status_code == 204
+        late = await client.post(f"/v1/runs/{ended.id}/cancel", headers=as_admin)
+        assert (late.status_code, late.json()["code"]) == (409, "run_has_ended")
 
     async def test_actions_come_with_their_schemas(self, client: httpx.AsyncClient, engine: BuiltinDriver, as_user: Headers) -> None:
         offered = {item["name"]: item for item in (await client.get("/v1/actions", headers=as_user)).json()["items"]}

@@ -1,8 +1,8 @@
-"""Calls with patients, the practice's account at Retell, and whose notices were set aside."""
+"""Calls with patients, the practice's account at Retell, effects of actions, and whose notices were set aside."""
 
 from alembic import op
 
-from libs.common.migrations import run_sql, sealed_table, tenant_table
+from libs.common.migrations import effect_tables, run_sql, sealed_table, tenant_table
 
 revision = "0004"
 down_revision = "0003"
@@ -58,4 +58,5 @@ def upgrade() -> None:
     for table in ("retell_settings", "call"):
         tenant_table(table, "scheduling", grant="SELECT, INSERT, UPDATE")
         sealed_table(table, "scheduling")
+    effect_tables("scheduling")
     op.execute("ALTER TABLE set_aside_notice ADD COLUMN source text NOT NULL DEFAULT 'calcom'")

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.access import Access, follow_access
+from libs.common.actions.performing import Performing
 from libs.common.auth import Principal, Role
 from libs.common.db import TenancySigner
 from libs.common.messaging import Consumer, Incoming
@@ -19,18 +20,23 @@ from libs.contracts import notifications, patients
 from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
+from libs.contracts.workflows import ActionFinished, PerformAction
 from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
+from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
+from services.workflows.rules.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 
-_FINISHED = {"notifications": notifications.ActionFinished, "patients": patients.ActionFinished}
+_FINISHED = {
+    "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "workflows": ActionFinished,
+}  # fmt: skip
 
 
 class BuiltinDriver:
@@ -40,12 +46,15 @@ class BuiltinDriver:
         self.work = Work("workflows", engine, TenancySigner(TENANCY_KEY), clock=lambda: self.now)
         self.admin = Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, self.practice)
         self._access_version = 0
+        self.orchestration = Orchestration()
         self._start()
 
     def _start(self) -> None:
-        self.published = PublishedWorkflows()
+        self.published = PublishedWorkflows(orchestration=self.orchestration)
         self.consumer = Consumer("workflows")
-        consumers.subscribe(self.consumer, self.published, Access(self.work))
+        plugins = [START_WORKFLOW, STOP_WORKFLOW]
+        performing = Performing(self.work, plugins, (PerformAction, ActionFinished), {"published": self.published})
+        consumers.subscribe(self.consumer, self.published, Access(self.work), performing)
         follow_access(self.consumer)
         self.batches = Batches(self.consumer, self.work)
         self.redrive = Redrive(self.consumer, self.work, self.batches)
@@ -159,7 +168,7 @@ class BuiltinDriver:
 
     async def runs(self) -> list[RunRecord]:
         async with self.work(self.admin) as tx:
-            found = await runs(tx, workflow_id=None, patient_id=None, status=None, after=None, limit=1000)
+            found = await runs(tx, after=None, limit=1000)
             return [
                 RunRecord(
                     row["id"], row["workflow_id"], row["version"], row["status"], row["error_code"],
