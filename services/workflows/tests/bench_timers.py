@@ -15,12 +15,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from libs.common.db import TenancySigner
+from libs.common.db import TenancySigner, make_engine
 from libs.common.duties import Duty
 from libs.common.work import Work
-from libs.testing.postgres import TENANCY_KEY
+from libs.testing.fixtures import POOLED
+from libs.testing.postgres import TENANCY_KEY, TestDatabase
+from libs.testing.probe import until_async
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import SYSTEM
 from services.workflows.tests.engine.builtin import BuiltinDriver
@@ -50,12 +51,14 @@ WHERE t.practice_id = n.practice_id AND t.run_id = n.run_id
 """
 
 
-def worker(url: str) -> None:
+def worker(url: str, ready: Any) -> None:
     """One process of the service, as far as timers go."""
 
     async def main() -> None:
-        work = Work("workflows", create_async_engine(url), TenancySigner(TENANCY_KEY))
+        work = Work("workflows", make_engine(url, application="timers", pooled=POOLED), TenancySigner(TENANCY_KEY))
         published = PublishedWorkflows()
+        await fire_timers(work, published)
+        ready.release()
         await Duty("timers", 0.5, lambda: fire_timers(work, published)).forever()
 
     asyncio.run(main())
@@ -94,17 +97,19 @@ async def totals(work: Work, practices: list[UUID], sql: str, *args: Any) -> Any
 
 
 @pytest.mark.bench
-async def test_a_hundred_thousand_timers(work: Work) -> None:
+async def test_a_hundred_thousand_timers(work: Work, database: TestDatabase) -> None:
     engine = BuiltinDriver(work.engine)
     await engine.learn_catalogue()
     practices = await pending_runs(work)
-    url = work.engine.url.render_as_string(hide_password=False)
+    url = database.app("workflows")
     spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=worker, args=(url,), daemon=True) for _ in range(WORKERS)]
+    ready = spawn.Semaphore(0)
+    workers = [spawn.Process(target=worker, args=(url, ready), daemon=True) for _ in range(WORKERS)]
     for process in workers:
         process.start()
-    await asyncio.sleep(5)  # until they are up: what is late because of that would not be the timers' fault
-    begin = datetime.now(UTC) + timedelta(seconds=3)
+    for _ in workers:
+        assert ready.acquire(timeout=120)
+    begin = datetime.now(UTC) + timedelta(seconds=5)
     on_time = RATE * SECONDS
     async with work.batch([], SYSTEM) as tx:
         await tx.execute(_SPREAD, begin, RATE, on_time, practices)
@@ -113,20 +118,21 @@ async def test_a_hundred_thousand_timers(work: Work) -> None:
     assert workers[0].pid is not None
     os.kill(workers[0].pid, signal.SIGKILL)
     await _until(begin + timedelta(seconds=SECONDS + 2))
-    fired = PENDING - await count(work, "SELECT count(*) FROM timer WHERE practice_id = ANY($1::uuid[])", practices)
+    fired = PENDING - await count(work, _PENDING, practices)
     late = await totals(work, practices, _LATE, begin, RATE)
     say(f"fired {fired} of {on_time}; late p50/p99/p99.9/max: {[round(float(ms)) for ms in late['ms']]} ms")
     assert fired == on_time
+
+    async def left() -> int:
+        return await count(work, _PENDING, practices)
 
     behind = PENDING - on_time
     async with work.batch([], SYSTEM) as tx:
         await tx.execute("UPDATE timer SET due_at = $2 WHERE practice_id = ANY($1::uuid[])", practices, datetime.now(UTC) - timedelta(hours=1))
     began = time.perf_counter()
-    while left := await count(work, "SELECT count(*) FROM timer WHERE practice_id = ANY($1::uuid[])", practices):
-        if left < behind / 2 and workers[1].is_alive():
-            os.kill(workers[1].pid or 0, signal.SIGKILL)
-            workers[1].join()
-        await asyncio.sleep(0.5)
+    await until_async(left, lambda found: found < behind / 2, within=1800)
+    workers[1].kill()
+    await until_async(left, lambda found: found == 0, within=1800)
     say(f"catching up on {behind} timers an hour late, one more worker killed: {behind / (time.perf_counter() - began):.0f}/s")
     asked = await totals(work, practices, _ASKED)
     say(f"asked for {asked['asked']} effects, {asked['different']} different, {asked['steps']} waits ended")
@@ -136,6 +142,7 @@ async def test_a_hundred_thousand_timers(work: Work) -> None:
     assert asked["asked"] == asked["different"] == asked["steps"] == PENDING
 
 
+_PENDING = "SELECT count(*) FROM timer WHERE practice_id = ANY($1::uuid[])"
 _LATE = """
 SELECT percentile_disc(ARRAY[0.5, 0.99, 0.999, 1.0]) WITHIN GROUP (ORDER BY late) AS ms FROM (
   SELECT extract(epoch FROM finished_at - ($2::timestamptz + row_number() OVER (ORDER BY run_id) * interval '1 second' / $3::float)) * 1000 AS late
@@ -149,6 +156,9 @@ SELECT (SELECT count(*) FROM outbox WHERE practice_id = ANY($1::uuid[]) AND type
 
 
 async def _until(moment: datetime) -> None:
-    await asyncio.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+    async def now() -> datetime:
+        return datetime.now(UTC)
+
+    await until_async(now, lambda found: found >= moment, within=3600)
 
 
