@@ -128,7 +128,9 @@ async def test_a_hundred_thousand_timers(work: Work, database: TestDatabase) -> 
 
     behind = PENDING - on_time
     async with work.batch([], SYSTEM) as tx:
-        await tx.execute("UPDATE timer SET due_at = $2 WHERE practice_id = ANY($1::uuid[])", practices, datetime.now(UTC) - timedelta(hours=1))
+        await tx.execute(
+            "UPDATE timer SET due_at = $2 WHERE practice_id = ANY($1::uuid[])", practices, datetime.now(UTC) - timedelta(hours=1)
+        )
     began = time.perf_counter()
     await until_async(left, lambda found: found < behind / 2, within=1800)
     workers[1].kill()
@@ -160,5 +162,3 @@ async def _until(moment: datetime) -> None:
         return datetime.now(UTC)
 
     await until_async(now, lambda found: found >= moment, within=3600)
-
-
