@@ -97,6 +97,7 @@ async def totals(work: Work, practices: list[UUID], sql: str, *args: Any) -> Any
 
 
 @pytest.mark.bench
+@pytest.mark.timeout(3600)
 async def test_a_hundred_thousand_timers(work: Work, database: TestDatabase) -> None:
     engine = BuiltinDriver(work.engine)
     await engine.learn_catalogue()

@@ -12,6 +12,7 @@ from services.workflows.tests.engine.world import CONFIRMED, UPDATED, anchor, de
 
 POLICIES = st.sampled_from(["proceed", "skip", "PT2H"])
 OFFSETS = st.sampled_from(["-P1D", "-PT1H", "PT0S", "PT3H"])
+LOCAL: list[dict[str, Any]] = [{"at": "09:00"}, {"opening": True}, {"not_between": ["20:00", "08:00"]}]
 WHENS = st.sampled_from([None, None, "true", "false", "patient.email != null"])
 RETRY = {"attempts": 3, "first": "PT1M", "factor": 2.0, "limit": "PT1H"}
 
@@ -23,7 +24,7 @@ def _step(draw: st.DrawFn, depth: int) -> dict[str, Any]:
         case "wait":
             return wait("PT2H")
         case "until":
-            return until(**draw(st.sampled_from([{"at": "09:00"}, {"opening": True}, {"not_between": ["20:00", "08:00"]}])))
+            return until(**draw(st.sampled_from(LOCAL)))
         case "anchored":
             return {"kind": "wait_until", "anchor": anchor(draw(OFFSETS)), "past_due": past_due(draw(POLICIES))}
         case "events":

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.workflows.tests.engine.world import CONFIRMED, UPDATED, anchor, definition, heard, reminder, send, until, wait, wait_for
 
-EVENT = {
+EVENT: dict[str, Any] = {
     "appointment_id": "0190a0a0-0000-7000-8000-00000000000a", "patient_id": "0190a0a0-0000-7000-8000-00000000000b", "version": 1,
     "status": "booked", "source": "calcom", "resource": "calcom/1", "title": "First visit", "starts_at": "2030-04-02T08:00:00+00:00",
     "ends_at": "2030-04-02T08:30:00+00:00", "time_zone": "Europe/Berlin", "double_booked": False,
