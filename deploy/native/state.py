@@ -129,16 +129,6 @@ def _kept(path: Path, make: Callable[[], Any], mode: int = 0o644) -> Any:
     return json.loads(path.read_text())
 
 
-def _ports(path: Path) -> dict[str, int]:
-    """The ports as they are kept; what an older version did not start gets its own now."""
-    kept: dict[str, int] = _kept(path, lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
-    new = [name for name in PORTS if name not in kept]
-    if new:
-        kept |= dict(zip(new, _free_ports(len(new)), strict=True))
-        path.write_text(json.dumps(kept, indent=2))
-    return kept
-
-
 def _secrets(path: Path) -> dict[str, str]:
     """The secrets as they are kept; what an older version did not know is added."""
     kept: dict[str, str] = _kept(path, new_secrets, mode=0o600)

@@ -15,7 +15,7 @@ from libs.contracts.scheduling import AppointmentState
 from services.workflows.rules.context import APPOINTMENT
 from services.workflows.rules.expressions import FieldType
 
-_TIMES = tuple(name for name, kind in APPOINTMENT.items() if kind is FieldType.TIMESTAMP)
+_TIMES = tuple(name for name, shape in APPOINTMENT.items() if shape.kind is FieldType.TIMESTAMP)
 
 
 @dataclass(frozen=True)

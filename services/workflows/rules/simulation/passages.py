@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from services.workflows.rules.conditions import Condition
 from services.workflows.rules.explaining import SubValue, explain
 from services.workflows.rules.interpreter import FILTERED
 from services.workflows.rules.simulation.occurred import Occurred
@@ -95,7 +96,7 @@ class Telling:
         asked = step.cases if taken is None else step.cases[: taken + 1]
         return tuple(reason for case in asked for reason in self._why(case.when))
 
-    def _why(self, source: str | None) -> tuple[SubValue, ...]:
+    def _why(self, source: Condition | None) -> tuple[SubValue, ...]:
         if source is None:
             return ()
         return explain(source, self._run.compiled.expressions, self._run.bind(self._run.state.outputs))
