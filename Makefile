@@ -69,7 +69,9 @@ fast: $(SYNCED) ## unit, architecture and contract tests
 stack: $(SYNCED) ## integration and end-to-end tests on the running system
 	@$(BIN)/python -m pytest $(STACK)
 
-test: check stack ## everything: the gate, then the tests on the running system
+test: $(SYNCED) ## everything: the gate, then the tests on the running system
+	@mkdir -p .vantage
+	@$(BIN)/python -m deploy.native temporal > .vantage/temporal.log 2>&1 & $(MAKE) --no-print-directory check && $(MAKE) --no-print-directory stack
 
 fmt: $(SYNCED) ## format, and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . || true

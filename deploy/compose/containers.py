@@ -26,8 +26,10 @@ FIXED_PORTS = {
     "gateway": 8080,
     "gateway_tls": 8443,
     "gateway_admin": 9901,
+    "temporal": 7233,
+    "temporal_ui": 8233,
 }
-SAME_CONTAINER = {"kafka_controller": "kafka", "gateway_admin": "gateway", "gateway_tls": "gateway"}
+SAME_CONTAINER = {"kafka_controller": "kafka", "gateway_admin": "gateway", "gateway_tls": "gateway", "temporal_ui": "temporal"}
 CLUSTER_ID = "VANTAGE_KAFKA_CLUSTER_ID"
 
 

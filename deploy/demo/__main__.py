@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 
 from deploy.demo.client import Client, DemoFailed
-from deploy.demo.journey import BOOKED, book, follow, set_up, verify_ledger, whole_timeline
+from deploy.demo.journey import BOOKED, Hop, book, follow, set_up, verify_ledger, whole_timeline
+from deploy.demo.reminder import follow_reminder
 from deploy.native import state as states
 from deploy.native.__main__ import DEFAULT, require_parts
 from deploy.native.artifacts import Missing
 from deploy.native.postgres import PostgresMissing
 from deploy.native.system import NotReady, System
 from libs.common.clock import monotonic, utc_now
+
+RUNS = 3
+"""The intake workflow runs for both appointments, the reminder for the second."""
 
 
 def main() -> int:
@@ -46,9 +50,12 @@ def show(state: states.State) -> None:
     since = utc_now()
     book(client, state, practice)
     for hop in follow(client, practice, since):
-        print(f"  {hop.milliseconds:8.0f} ms  {hop.what}\n               {hop.id}")
+        print_hop(hop)
+    print("\nA second workflow reminds 24 hours before an appointment. The patient's next one is moved before that:")
+    for hop in follow_reminder(client, practice):
+        print_hop(hop)
     print("\nThe patient's timeline, newest first:")
-    timeline = client.until("the whole timeline", lambda: whole_timeline(client, practice))
+    timeline = client.until("the whole timeline", lambda: whole_timeline(client, practice, RUNS))
     for entry in timeline:
         print(f"  {entry['at'][11:23]}  {entry['kind']:24} {entry['subject']}")
     print("\nThe ledger, which nobody can change unnoticed:")
@@ -65,6 +72,10 @@ def show(state: states.State) -> None:
     print(f"  the API               {state.gateway}/v1/patients, as {practice.person.email}: `access_token` of")
     print(f"                        curl -s '{state.gateway}/auth/v1/token?grant_type=password' -d '{body}'")
     print(f"  the export            {state.directory}/ledger-{practice.id}.tar")
+
+
+def print_hop(hop: Hop) -> None:
+    print(f"  {hop.milliseconds:8.0f} ms  {hop.what}\n               {hop.id}")
 
 
 if __name__ == "__main__":

@@ -160,10 +160,10 @@ def _delivered(client: Client, practice: Practice) -> Any:
     return next((entry for entry in entries if entry["details"].get("status") == "delivered"), None)
 
 
-def whole_timeline(client: Client, practice: Practice) -> list[dict[str, Any]] | None:
-    """The patient's timeline once the run's end stands in it."""
+def whole_timeline(client: Client, practice: Practice, runs: int) -> list[dict[str, Any]] | None:
+    """The patient's timeline once the end of so many runs stands in it."""
     items: list[dict[str, Any]] = client.call("GET", f"/v1/patients/{practice.patient_id}/timeline", practice.admin).json()["items"]
-    return items if any(entry["kind"] == "run-finished" for entry in items) else None
+    return items if sum(entry["kind"] == "run-finished" for entry in items) >= runs else None
 
 
 def _mails(client: Client, practice: Practice) -> list[Any]:

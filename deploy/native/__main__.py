@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from deploy.native import state as states
+from deploy.native import temporal
 from deploy.native.artifacts import Missing, install_packages, jars, java
 from deploy.native.postgres import PostgresMissing, binaries
 from deploy.native.system import NotReady, System
 from deploy.native.watchdog import Watchdog
 
 DEFAULT = states.ROOT / ".vantage"
+ENGINE = "VANTAGE_WORKFLOW_ENGINE"
+"""Says which engine new runs begin on when the system comes up."""
 
 
 def main() -> int:
     options = _parser().parse_args()
-    system = System(states.load(options.state), DEFAULT)
     try:
-        return {"up": _up, "down": _down, "status": _status, "logs": _logs, "apply": _apply, "watch": _watch}[options.command](
-            system, options
-        )
-    except (Missing, PostgresMissing, NotReady) as error:
+        system = System(states.load(options.state, os.environ.get(ENGINE, "builtin")), DEFAULT)
+        commands = {
+            "up": _up, "down": _down, "status": _status, "logs": _logs, "apply": _apply, "watch": _watch, "temporal": _temporal,
+        }  # fmt: skip
+        return commands[options.command](system, options)
+    except (Missing, PostgresMissing, NotReady, ValueError) as error:
         print(f"vantage: {error}", file=sys.stderr)
         return 1
 
@@ -40,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--lines", type=int, default=50)
     apply = commands.add_parser("apply", help="topics, connector, roles, publication as declared")
     apply.add_argument("--check", action="store_true", help="only tell what differs; exit code 1 when something does")
+    commands.add_parser("temporal", help="build the Temporal server, once; tells where it is")
     commands.add_parser("watch", help="the connector watchdog (run by the supervisor)")
     return parser
 
@@ -66,6 +72,8 @@ def _up(system: System, _: argparse.Namespace) -> int:
     system.up()
     print(f"gateway   {system.state.gateway}")
     print(f"mails     {system.state.http('sendgrid')}/")
+    if system.state.has_temporal:
+        print(f"temporal  http://{system.state.host('temporal')}:{system.state.ports['temporal_ui']}/")
     return 0
 
 
@@ -105,6 +113,11 @@ def _apply(system: System, options: argparse.Namespace) -> int:
     if options.check:
         return _tell_drift(system)
     system.apply()
+    return 0
+
+
+def _temporal(_: System, __: argparse.Namespace) -> int:
+    print(temporal.server(DEFAULT))
     return 0
 
 

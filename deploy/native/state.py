@@ -19,8 +19,10 @@ from libs.contracts.topics import SERVICES
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
-    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "auth",
+    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "retell", "auth",
+    "temporal", "temporal_ui",
 )  # fmt: skip
+ENGINES = ("builtin", "temporal")
 HEX_KEYS = ("gateway_key", "gateway_proof", "tenancy_key", "cursor_key", "ledger_signing_key")
 KEY_LISTS = ("secrets_keys",)
 """Lists of keys by id, so that they can be rotated: ``id:key[,id:key…]``, the first is current."""
@@ -42,7 +44,8 @@ ROLES = (
 class State:
     """``directory`` holds everything; nothing outside it is written.
 
-    ``hosts`` and ``bind`` differ from the loopback only between containers (deploy/compose).
+    ``hosts`` and ``bind`` differ from the loopback only between containers (deploy/compose). ``engine``: what new runs of
+    workflows begin on.
     """
 
     directory: Path
@@ -51,6 +54,7 @@ class State:
     kafka_cluster_id: str
     hosts: Mapping[str, str] = field(default_factory=dict)
     bind: str = LOOPBACK
+    engine: str = "builtin"
 
     @property
     def config(self) -> Path:
@@ -59,6 +63,16 @@ class State:
     @property
     def logs(self) -> Path:
         return self.directory / "log"
+
+    @property
+    def temporal_file(self) -> Path:
+        """What Temporal keeps."""
+        return self.directory / "temporal" / "temporal.db"
+
+    @property
+    def has_temporal(self) -> bool:
+        """Whether Temporal is part of the system: runs that began there finish there, whatever new ones begin on."""
+        return self.engine == "temporal" or self.temporal_file.exists()
 
     def url(self, role: str, database: str = "vantage") -> str:
         """``postgresql://`` URL of a role."""
@@ -80,13 +94,32 @@ class State:
         return f"{self.host(name)}:{self.ports[name]}"
 
 
-def load(directory: Path) -> State:
-    """The state of a directory, made on first use."""
+def load(directory: Path, engine: str = "builtin") -> State:
+    """The state of a directory, made on first use. Raises ``ValueError`` for an engine nobody knows."""
+    if engine not in ENGINES:
+        raise ValueError(f"the workflow engine is {' or '.join(ENGINES)}, not {engine}")
     directory.mkdir(parents=True, exist_ok=True)
-    ports = _kept(directory / "ports.json", lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
+    ports = _ports(directory / "ports.json")
     keys = _secrets(directory / "secrets.json")
     cluster = _kept(directory / "kafka.json", lambda: {"cluster_id": new_cluster_id()})
-    return State(directory, ports, keys, cluster["cluster_id"])
+    return State(directory, ports, keys, cluster["cluster_id"], engine=engine)
+
+
+def _ports(path: Path) -> dict[str, int]:
+    """The ports as they are kept; what an older version did not know is added."""
+    kept: dict[str, int] = _kept(path, lambda: dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)))
+    missing = [name for name in PORTS if name not in kept]
+    if missing:
+        kept |= dict(zip(missing, _free_ports(len(missing)), strict=True))
+        _replace(path, kept)
+    return kept
+
+
+def _replace(path: Path, value: Any, mode: int = 0o644) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=mode)
+    fresh.write_text(json.dumps(value, indent=2))
+    fresh.replace(path)
 
 
 def _kept(path: Path, make: Callable[[], Any], mode: int = 0o644) -> Any:
@@ -105,10 +138,7 @@ def _secrets(path: Path) -> dict[str, str]:
     if "secrets_key" in kept:  # from before keys had ids: it goes on as the first of the list
         complete["secrets_keys"] = f"first:{complete.pop('secrets_key')}"
     if complete != kept:
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(complete, indent=2))
-        fresh.replace(path)
+        _replace(path, complete, 0o600)
     return complete
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from deploy.native import environment, gateway
+from deploy.native import environment, gateway, temporal
 from deploy.native import kafka as brokers
 from deploy.native.backbone import Backbone, Say
 from deploy.native.connect import Connect
@@ -24,7 +24,7 @@ from deploy.native.supervisor import Program, Supervisor, configuration
 from libs.common.clock import monotonic
 from libs.contracts.topics import SERVICES
 
-SIMULATORS = ("sendgrid", "calcom", "auth")
+SIMULATORS = ("sendgrid", "calcom", "retell", "auth")
 MODULES = {"auth": "supabase"}
 """Simulators that are named otherwise than what they stand for."""
 BACKBONE = ("postgres", "kafka", "connect")
@@ -64,6 +64,10 @@ class System(Backbone):
             Program("watchdog", [python, "-m", "deploy.native", "--state", str(state.directory), "watch"], 60),
             Program("gateway", gateway.command(state.config / gateway.FOLDER / "boot.yaml"), 50, environment.of_gateway(state)),
         ]
+        if state.has_temporal:
+            program, file = temporal.place(self._cache), state.temporal_file
+            command = temporal.server_command(program, port=state.ports["temporal"], database=file, ui_port=state.ports["temporal_ui"])
+            found.append(Program("temporal", command, 30))
         for name in SIMULATORS:
             folder = str(state.directory / name)
             module = f"libs.testing.simulators.{MODULES.get(name, name)}"
@@ -82,6 +86,9 @@ class System(Backbone):
             (self.state.directory / name).mkdir(exist_ok=True)
         if os.geteuid() == 0:
             self._let_through(self.state.directory)
+        if self.state.has_temporal:
+            temporal.server(self._cache)
+            self.state.temporal_file.parent.mkdir(exist_ok=True)
         with ThreadPoolExecutor() as pool:
             for step in [pool.submit(self._postgres.initialise, self.state.secrets["postgres"]), pool.submit(self._broker.prepare)]:
                 step.result()
@@ -115,7 +122,7 @@ class System(Backbone):
         self._timed("topics", self.declare_topics)
         self._timed("Kafka Connect", self.connect_client.until_ready)
         self._timed("connector", self.connector)
-        self.supervisor.start(*SERVICES, "gateway", "watchdog")
+        self.supervisor.start(*SERVICES, "gateway", "watchdog", *(["temporal"] if self.state.has_temporal else []))
         self._timed("services and gateway", self._services_ready)
         self._tell_auth()
         self._say(f"ready after {monotonic() - started:.1f} s")
@@ -130,6 +137,8 @@ class System(Backbone):
     def _services_ready(self) -> None:
         waiting = {name: f"{self.state.http(name)}/readyz" for name in SERVICES}
         waiting |= {name: f"{self.state.http(name)}/_control/health" for name in SIMULATORS}
+        if self.state.has_temporal:
+            waiting["temporal"] = f"http://{self.state.host('temporal')}:{self.state.ports['temporal_ui']}/api/v1/cluster-info"
         waiting["gateway"] = f"{self.state.http('gateway_admin')}/ready"
         with httpx.Client(timeout=3.0, trust_env=False) as client:
             for name, url in waiting.items():

@@ -117,17 +117,25 @@ class Tx:
     def new_id(self) -> UUID:
         return new_id()
 
-    def emit(self, message: Message, *, because: HasCause | Cause | None = None, practice_id: UUID | None = None) -> UUID:
+    def emit(
+        self,
+        message: Message,
+        *,
+        because: HasCause | Cause | None = None,
+        practice_id: UUID | None = None,
+        message_id: UUID | None = None,
+    ) -> UUID:
         """Say something when this transaction commits; returns the message's id.
 
         ``because`` gives correlation, causation and trace; without it the transaction's own cause counts. The
-        practice is that of ``practice_id``, else of ``because``, else of the transaction.
+        practice is that of ``practice_id``, else of ``because``, else of the transaction. A ``message_id`` of one's own is
+        said once for ever: a second time fails the transaction.
         """
         cause = self._cause_of(because)
         if practice_id is None:
             practice_id = because.practice_id if because is not None and not isinstance(because, Cause) else self.practice_id
         row = OutboxRow(
-            id=new_id(),
+            id=message_id or new_id(),
             topic=topic_of(type(message)).name,
             key=message.key if isinstance(message, Description) else str(practice_id),
             practice_id=practice_id,

@@ -13,7 +13,7 @@ from libs.contracts.marks import Personal
 
 
 class PatientDetails(BaseModel):
-    """The person as of the event. E-mail is lower-cased, phone is E.164."""
+    """The person as of the event. E-mail is lower-cased, phone is E.164, ``time_zone`` an IANA name, None where it is the practice's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -22,23 +22,29 @@ class PatientDetails(BaseModel):
     email: str | None = None
     phone: str | None = None
     birth_date: date | None = None
+    time_zone: str | None = None
 
 
 class PatientRegistered(Event, type="vantage.patients.patient-registered.v1", subject="patient/{patient_id}"):
-    """A practice knows a new patient."""
+    """A practice knows a new patient. ``bulk``: one of many at once, such as an import."""
 
     patient_id: UUID
     version: int
     details: Personal[PatientDetails]
+    bulk: bool = False
 
 
 class PatientUpdated(Event, type="vantage.patients.patient-updated.v1", subject="patient/{patient_id}"):
-    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change."""
+    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change.
+
+    ``bulk``: one of many changes at once, such as an import.
+    """
 
     patient_id: UUID
     version: int
     changed: list[str]
     details: Personal[PatientDetails]
+    bulk: bool = False
 
 
 class PatientRecordViewed(Event, type="vantage.patients.patient-record-viewed.v1", subject="patient/{patient_id}"):

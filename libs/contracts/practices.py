@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 from libs.contracts.permissions import Permission, Role
 
 
+class OpeningSpan(BaseModel):
+    """One span of a weekday (``monday`` …) in which the practice is open, in its own time zone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    day: str
+    opens: time
+    closes: time
+
+
+class ClosedDays(BaseModel):
+    """The practice is closed from ``first`` to ``last``, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    first: date
+    last: date
+
+
 class PracticeCreated(Event, type="vantage.practices.practice-created.v1", subject="practice/{new_practice_id}"):
-    """A practice exists. ``time_zone`` is an IANA name."""
+    """A practice exists. ``time_zone`` is an IANA name. Without ``opening_hours`` nothing is said of them."""
 
     new_practice_id: UUID
     name: str
     time_zone: str
+    opening_hours: list[OpeningSpan] | None = None
+    holidays: list[ClosedDays] | None = None
 
 
 class PracticeChanged(Event, type="vantage.practices.practice-changed.v1", subject="practice/{changed_practice_id}"):
-    """The practice has another name or profile; ``changed`` names the fields."""
+    """The practice has another name or profile; ``changed`` names the fields. Hours and holidays are all of them after the change."""
 
     changed_practice_id: UUID
     name: str
     time_zone: str
     version: int
     changed: list[str]
+    opening_hours: list[OpeningSpan] | None = None
+    holidays: list[ClosedDays] | None = None
 
 
 class PracticeSuspended(Event, type="vantage.practices.practice-suspended.v1", subject="practice/{suspended_practice_id}"):

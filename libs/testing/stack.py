@@ -76,13 +76,13 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(*, traces: bool = True) -> Iterator[Stack]:
-    """The whole system in a directory of its own; ``traces`` are collected in memory."""
+def running(*, traces: bool = True, engine: str = "builtin") -> Iterator[Stack]:
+    """The whole system in a directory of its own; ``traces`` are collected in memory, new runs begin on ``engine``."""
     require_parts()
     directory = Path(tempfile.mkdtemp(prefix="vantage-stack-"))
     directory.chmod(0o755)
     collector = Collector()
-    own = state.load(directory)
+    own = state.load(directory, engine)
     system = System(own, DEFAULT, otlp_endpoint=collector.endpoint if traces else None)
     client = Client(own)
     try:

@@ -33,13 +33,15 @@ class Patient(PatientsBase):
     email: Mapped[str | None]
     phone: Mapped[str | None]
     birth_date: Mapped[date | None]
+    time_zone: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
     def details(self) -> PatientDetails:
         return PatientDetails(
-            given_name=self.given_name, family_name=self.family_name, email=self.email, phone=self.phone, birth_date=self.birth_date
-        )
+            given_name=self.given_name, family_name=self.family_name, email=self.email, phone=self.phone, birth_date=self.birth_date,
+            time_zone=self.time_zone,
+        )  # fmt: skip
 
     def change(self, changes: dict[str, Any], now: datetime) -> list[str]:
         """Apply the changes; returns the names of the fields that differ. Nothing differs: nothing happens."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import date
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 OLDEST_BIRTH_YEAR = 1880
 TAG_LENGTH = 50
@@ -29,6 +31,19 @@ def normal_phone(text: str) -> str:
         message = "a phone number is written with its country code, like +12025550123"
         raise ValueError(message)
     return digits
+
+
+def known_time_zone(name: str) -> str:
+    """An IANA zone, spelled as the database spells it. Raises ``ValueError``."""
+    if name not in _zones():
+        message = "this is not an IANA time zone, like Europe/Berlin"
+        raise ValueError(message)
+    return name
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def normal_tag(text: str) -> str:

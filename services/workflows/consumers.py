@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from libs.common.access import Access
+from libs.common.actions.performing import Performing
 from libs.common.errors import Held
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
-from libs.contracts import notifications, patients, practices
+from libs.contracts import notifications, patients, practices, scheduling, workflows
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.scheduling import AppointmentState
@@ -17,6 +18,7 @@ from services.workflows.commands.arrivals import bring_to_rest, deliver
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import follow_appointments, take_results
+from services.workflows.commands.schedules import follow_zone
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import start_runs
 from services.workflows.rules.triggers import TRIGGERS
@@ -26,10 +28,11 @@ class PracticeHeld(Held):
     """The practice is suspended; this waits."""
 
 
-def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access) -> None:
+def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access, performing: Performing) -> None:
     @consumer.first
     async def in_turn(events: list[Received[Any]], tx: Tx) -> None:
         await one_at_a_time({event.practice_id for event in events if event.practice_id != PLATFORM}, tx)
+        tx.after_commit(published.orchestration.hint)
 
     @consumer.on_batch(*TRIGGERS)
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
@@ -41,16 +44,24 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
             await projections.follow_patients(people, tx)
         if times:
             await projections.follow_appointments(times, tx)
-            await follow_appointments(times, published, tx)
         happenings = [Happening.of(event) for event in events]
-        begun = await start_runs(happenings, published, tx)
-        await bring_to_rest(begun + await deliver(happenings, published, tx), published, tx)
+        # Before runs follow their appointment: one that waits for its time takes the move, and no second one starts.
+        moved = await start_runs(happenings, published, tx)
+        if times:
+            moved += await follow_appointments(times, published, tx)
+        await bring_to_rest(moved + await deliver(happenings, published, tx, moved), published, tx)
 
     @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
+        await follow_zone(event.practice_id, tx)
 
-    @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
+    @consumer.on_batch(workflows.PerformAction)
+    async def requested(events: list[Received[Any]], tx: Tx) -> None:
+        await _hold_suspended(events, tx)
+        await performing.take(events, tx)
+
+    @consumer.on_batch(patients.ActionFinished, scheduling.ActionFinished, notifications.ActionFinished, workflows.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
         await bring_to_rest(await take_results(events, published, tx), published, tx)

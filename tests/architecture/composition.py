@@ -115,7 +115,9 @@ def agreement(document: Document, programs: list[Program]) -> list[str]:
 
 
 def _components(document: Document, programs: list[Program]) -> Iterator[str]:
-    native, composed = {program.name: program for program in programs}, services(document).keys() - STEPS.keys()
+    native = {program.name: program for program in programs}
+    optional = {name for name, service in services(document).items() if service.get("profiles") and name not in native}
+    composed = services(document).keys() - STEPS.keys() - optional
     yield from (f"{name} runs natively only" for name in sorted(native.keys() - composed))
     yield from (f"{name} runs in containers only" for name in sorted(composed - native.keys() - CONTAINERS_ONLY))
     for name in sorted(native.keys() & composed):
@@ -137,7 +139,7 @@ def _environments(document: Document) -> Iterator[str]:
         yield from (f"{service} lacks {key}" for key in sorted(wanted.keys() - given.keys()))
         yield from (f"{service} has {key} beyond the native system" for key in sorted(given.keys() - wanted.keys()))
         for key in sorted(wanted.keys() & given.keys()):
-            if wanted[key] != given[key]:
+            if given[key] not in {wanted[key], f"${{{key}:-{wanted[key]}}}"}:
                 yield f"{service} is told another {key}"
     given = services(document)["migrate"]["environment"]
     yield from (f"migrate lacks {containers.variable(name)}" for name in containers.everything() if containers.variable(name) not in given)

@@ -172,6 +172,15 @@ class TestTheTwoDescriptions:
         monkeypatch.setattr("deploy.native.environment._extras", lambda service, _: {"VANTAGE_NEW": "1"})
         assert "patients lacks VANTAGE_NEW" in composition.agreement(document, programs)
 
+    def test_agree_on_temporal_too_where_it_is_chosen(self, document: Document, tmp_path: Path) -> None:
+        chosen = System(state.load(tmp_path / "chosen", "temporal"), tmp_path / "cache").programs()
+        assert composition.agreement(document, chosen) == []
+        slow = faulty(document, put("temporal", "stop_grace_period", "5s"))
+        assert composition.agreement(slow, chosen) == ["temporal has 25 s to stop natively, 5s in its container"]
+        mine = next(list(program.command) for program in chosen if program.name == "temporal")
+        theirs = document["services"]["temporal"]["command"]
+        assert [word for word in mine if word.startswith("--")] == [word for word in theirs if word.startswith("--")]
+
     def test_kafka_is_configured_alike(self, prepared: Path, tmp_path: Path) -> None:
         (tmp_path / "kafka" / "data").mkdir(parents=True)
         (tmp_path / "kafka" / "data" / "meta.properties").touch()

@@ -25,6 +25,26 @@ ONE_MAIL: dict[str, Any] = {
     },
 }  # fmt: skip
 
+TWO_MAILS: dict[str, Any] = {
+    "name": "Intake and reminder",
+    "definition": {
+        **ONE_MAIL["definition"],
+        "steps": [
+            *ONE_MAIL["definition"]["steps"],
+            {"kind": "wait", "id": "pause", "duration": "PT4S"},
+            {
+                "kind": "action",
+                "id": "remind",
+                "action": "send_email",
+                "parameters": {"subject": "Please confirm", "text": "See you soon."},
+            },
+        ],
+    },
+}
+"""Its runs are in flight for a while: asked for, waiting, asked for again."""
+
+SUBJECTS = ("Before your visit", "Please confirm")
+
 
 def patients(client: Client, practice: Practice, count: int) -> list[str]:
     """Register that many; returns their e-mail addresses, unique in the whole system."""
@@ -56,3 +76,23 @@ def mails_to(stack: Stack, emails: list[str]) -> Counter[str]:
     accepted = stack.client.simulator("sendgrid", "GET", "accepted")
     found = Counter(mail["personalizations"][0]["to"][0]["email"] for mail in accepted)
     return Counter({email: count for email, count in found.items() if email in wanted})
+
+
+def wrong_mails(stack: Stack, emails: list[str]) -> dict[tuple[str, str], int]:
+    """Which of the two e-mails each of these should have, and how often the provider accepted it where that is not once."""
+    accepted = stack.client.simulator("sendgrid", "GET", "accepted")
+    found = Counter((mail["personalizations"][0]["to"][0]["email"], mail["subject"]) for mail in accepted)
+    return {(email, subject): found[email, subject] for email in emails for subject in SUBJECTS if found[email, subject] != 1}
+
+
+def silent_runs(stack: Stack) -> list[tuple[Any, ...]]:
+    """Runs that go on but have nothing to go on for: no timer, no request, no event they wait for; nobody paused them."""
+    return stack.sql("""
+        SELECT r.practice_id, r.id FROM workflows.run r WHERE r.status = 'running' AND NOT r.paused
+          AND NOT EXISTS (SELECT FROM workflows.timer t WHERE (t.practice_id, t.run_id) = (r.practice_id, r.id))
+          AND NOT EXISTS (SELECT FROM workflows.durable_timer t WHERE (t.practice_id, t.run_id) = (r.practice_id, r.id))
+          AND NOT EXISTS (SELECT FROM workflows.run_call c WHERE (c.practice_id, c.run_id) = (r.practice_id, r.id))
+          AND NOT EXISTS (SELECT FROM workflows.event_wait w WHERE (w.practice_id, w.run_id) = (r.practice_id, r.id))
+          AND NOT EXISTS (SELECT FROM workflows.step s WHERE (s.practice_id, s.run_id) = (r.practice_id, r.id)
+                          AND s.status IN ('requested', 'unknown'))
+    """)

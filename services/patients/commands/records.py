@@ -14,10 +14,11 @@ from libs.common.work import Tx
 from libs.contracts.patients import PatientRecordViewed, PatientRegistered, PatientsListed, PatientUpdated
 from services.patients.model import Patient
 from services.patients.queries import patient_by_id, patients_by_name
-from services.patients.rules import normal_email, normal_phone, possible_birth_date
+from services.patients.rules import known_time_zone, normal_email, normal_phone, possible_birth_date
 
 Email = Annotated[str, AfterValidator(normal_email)]
 Phone = Annotated[str, AfterValidator(normal_phone)]
+TimeZone = Annotated[str, AfterValidator(known_time_zone)]
 
 
 class PatientNotFound(NotFound):
@@ -34,6 +35,7 @@ class RegisterPatient(Command):
     email: Email | None = None
     phone: Phone | None = None
     birth_date: date | None = None
+    time_zone: TimeZone | None = None
 
 
 class UpdatePatient(Command):
@@ -44,6 +46,7 @@ class UpdatePatient(Command):
     email: Email | None = Field(None, title="E-mail address", description="Empty takes it away.")
     phone: Phone | None = Field(None, title="Phone number", description="With its country code; empty takes it away.")
     birth_date: date | None = Field(None, title="Date of birth", description="Year, month, day; empty takes it away.")
+    time_zone: TimeZone | None = Field(None, title="Time zone", description="An IANA name, like Europe/Berlin; empty takes it away.")
 
     required: ClassVar[tuple[str, ...]] = ("given_name", "family_name")
 
@@ -68,6 +71,7 @@ class PatientView(BaseModel):
     email: str | None
     phone: str | None
     birth_date: date | None
+    time_zone: str | None
     created_at: str
     updated_at: str
 

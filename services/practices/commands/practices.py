@@ -109,7 +109,8 @@ async def create_practice(practice_id: UUID, cmd: CreatePractice, tx: Tx) -> Cre
     )
     tx.session.add_all([practice, DirectoryEntry(practice_id=practice_id, name=cmd.name, created_at=tx.now, suspended=False)])
     await tx.session.flush()
-    tx.emit(PracticeCreated(new_practice_id=practice_id, name=cmd.name, time_zone=cmd.time_zone), practice_id=practice_id)
+    created = PracticeCreated(new_practice_id=practice_id, name=cmd.name, time_zone=cmd.time_zone, opening_hours=[], holidays=[])
+    tx.emit(created, practice_id=practice_id)
     await tell_practice(practice, tx)
     invitations = [await invite(user, tx) for user in cmd.users]
     return CreatedPractice(**PracticeView.of(practice).model_dump(), invitations=invitations)
@@ -129,11 +130,11 @@ async def change_practice(practice_id: UUID, cmd: ChangePractice, tx: Tx, *, if_
         listed = await directory_entry(practice_id, tx)
         assert listed is not None
         listed.name = practice.name
-    tx.emit(
-        PracticeChanged(
-            changed_practice_id=practice_id, name=practice.name, time_zone=practice.time_zone, version=practice.version, changed=changed
-        )
-    )
+    news = PracticeChanged(
+        changed_practice_id=practice_id, name=practice.name, time_zone=practice.time_zone, version=practice.version, changed=changed,
+        opening_hours=practice.profile.get("opening_hours", []), holidays=practice.profile.get("holidays", []),
+    )  # fmt: skip
+    tx.emit(news)
     if "origins" in changed:
         await tell_practice(practice, tx)
     return PracticeView.of(practice)

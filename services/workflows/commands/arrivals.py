@@ -2,52 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from libs.common.logging import get_logger
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
+from services.workflows.commands.handover import hand_over_events
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.runs import advance_runs, parsed
+from services.workflows.commands.runs import move_runs, parsed
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change
 from services.workflows.queries.runs import events_since, open_waits, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.compiling import EXITS, CompiledDefinition
+from services.workflows.rules.orchestration import BUILTIN
 from services.workflows.rules.states import Cancelled, EventArrived, Input, OpenWait, Status
 from services.workflows.rules.triggers import BY_TYPE
 
 log = get_logger()
 
 EXIT = "exit_condition"
+NO_EVENT = UUID(int=0)
 MAX_ROUNDS = 60
-"""Waits a run may pass at once with events from before: more than a definition has steps."""
+"""Waits a run may pass at once: more than a definition has steps."""
 
 
-async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx: Tx) -> list[Change]:
-    """Tell runs that wait what happened; the first event that fits counts, in the order they came."""
+@dataclass(frozen=True)
+class _Meeting:
+    """An event and a wait it may be for: of a step, of an exit condition, or (without either) one a run may yet come to."""
+
+    place: int
+    happening: Happening
+    key: Key
+    wait: Any
+    run: Any
+
+
+async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx: Tx, moved: Sequence[Change] = ()) -> list[Change]:
+    """Tell runs that wait what happened, in the order it came: a run meets each event where the ones before it have left it.
+
+    ``moved`` is what these happenings have done already: what started a run, or moved it on, is not what it then waits for.
+    Runs of the durable engine meet them in the same order, when they come to it.
+    """
+    places = {str(happening.id): place for place, happening in enumerate(happenings)}
+    reached = {change.run.key: places.get(change.cause.causation_id, -1) for change in moved}
+    meetings = await _meetings(happenings, reached, tx)
+    later = [(one.key, one.happening) for one in meetings if one.run["engine"] != BUILTIN]
+    if later:
+        await hand_over_events(later, tx)
+    changes: list[Change] = []
+    for _ in range(MAX_ROUNDS):
+        inputs = await _next_that_fit([one for one in meetings if one.run["engine"] == BUILTIN], published, tx)
+        if not inputs:
+            break
+        reached |= {key: place for place, (key, _, _) in inputs}
+        changes += await move_runs([arrived for _, arrived in inputs], published, tx)
+        meetings = await _meetings(happenings, reached, tx)
+    return changes
+
+
+async def deliver_to(key: Key, happening: Happening, published: PublishedWorkflows, tx: Tx, *, at: datetime) -> list[Change]:
+    """Tell one run of the durable engine, as of when we heard of it."""
+    meetings = [one for one in await _meetings([happening], {}, tx) if one.key == key and one.wait["step_id"]]
+    inputs = [arrived for _, arrived in await _next_that_fit(meetings, published, tx)]
+    return await move_runs(inputs, published, tx, at=at) if inputs else []
+
+
+async def _meetings(happenings: list[Happening], reached: Mapping[Key, int], tx: Tx) -> list[_Meeting]:
+    """In the order things happened."""
     waits = await open_waits(_subjects(happenings), tx)
     if not waits:
         return []
-    places = {happening.id: place for place, happening in enumerate(happenings)}
-    keys = {(row["practice_id"], row["run_id"]) for row in waits}
-    runs = await runs_for_change(list(keys), tx)
     by_subject: dict[tuple[UUID, str, UUID], list[Any]] = {}
     for row in waits:
         by_subject.setdefault((row["practice_id"], row["event_type"], row["subject"]), []).append(row)
-    judge = await _Judge.of(happenings, runs, published, tx)
-    inputs: dict[tuple[Key, str], tuple[Key, Input, Cause]] = {}
-    for happening in happenings:
+    runs = await runs_for_change(list({(row["practice_id"], row["run_id"]) for row in waits}), tx)
+    found: list[_Meeting] = []
+    for place, happening in enumerate(happenings):
         for subject in filter(None, happening.ids().values()):
             for row in by_subject.get((happening.practice_id, happening.data.type, subject), ()):
                 key = row["practice_id"], row["run_id"]
-                began = places.get(runs[key]["trigger_event_id"], -1) if key in runs else len(places)
-                if places[happening.id] > began and (key, row["step_id"]) not in inputs and judge.fits(happening, key, row):
-                    inputs[key, row["step_id"]] = key, _input(row["step_id"], row["number"], happening), happening.cause
-    return await advance_runs(list(inputs.values()), published, tx) if inputs else []
+                if key in runs and place > reached.get(key, -1):
+                    found.append(_Meeting(place, happening, key, row, runs[key]))
+    return found
+
+
+async def _next_that_fit(meetings: list[_Meeting], published: PublishedWorkflows, tx: Tx) -> list[tuple[int, tuple[Key, Input, Cause]]]:
+    """For each run that waits the first event that counts for it, with its place. Of one event an exit counts first."""
+    if not meetings:
+        return []
+    judge = await _Judge.of([one.happening for one in meetings], {one.key: one.run for one in meetings}, published, tx)
+    found: dict[Key, tuple[int, tuple[Key, Input, Cause]]] = {}
+    for one in meetings:
+        if one.key not in found and judge.fits(one.happening, one.key, one.wait):
+            found[one.key] = one.place, (one.key, _input(one.wait["step_id"], one.wait["number"], one.happening), one.happening.cause)
+    return list(found.values())
 
 
 async def bring_to_rest(changes: list[Change], published: PublishedWorkflows, tx: Tx) -> None:
@@ -58,34 +112,36 @@ async def bring_to_rest(changes: list[Change], published: PublishedWorkflows, tx
             for change in changes
             if change.run.awaits and change.state.status is Status.RUNNING and change.state.waiting
             for effect in change.effects[-1:]
-            if isinstance(effect, OpenWait) and effect.since < tx.now
+            if isinstance(effect, OpenWait) and effect.since < (change.at or tx.now)
         ]
         if not opened:
             return
         inputs = [found for change, effect in opened if (found := await _looked_back(change, effect, published, tx)) is not None]
-        changes = await advance_runs(inputs, published, tx) if inputs else []
+        changes = await move_runs(inputs, published, tx, at=opened[0][0].at) if inputs else []
 
 
 async def _looked_back(change: Change, effect: OpenWait, published: PublishedWorkflows, tx: Tx) -> tuple[Key, Input, Cause] | None:
+    """The oldest event that counts, page by page: what does not fit may be many."""
     run, subject = change.run, change.run.about(effect.about)
     if subject is None:
         return None
-    rows = await events_since(run.practice_id, subject, list(effect.events), effect.since, run.trigger_event_id, tx)
-    if not rows:
-        return None
     runs = await runs_for_change([run.key], tx)
-    happenings = [
-        Happening(
-            run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
-        )
-        for row in rows
-    ]
-    judge = await _Judge.of(happenings, runs, published, tx)
-    for happening in happenings:
-        for number, event_type in enumerate(effect.events):
-            wait = {"step_id": effect.step_id, "number": number}
-            if event_type == happening.data.type and judge.fits(happening, run.key, wait):
-                return run.key, _input(effect.step_id, number, happening), change.cause
+    counted = {output.get("id") for output in change.state.outputs.values()}
+    after = effect.since, NO_EVENT
+    while rows := await events_since(run.key, subject, list(effect.events), after, run.trigger_event_id, tx):
+        happenings = [
+            Happening(
+                run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
+            )
+            for row in rows
+        ]  # fmt: skip
+        judge = await _Judge.of(happenings, runs, published, tx)
+        for happening in (one for one in happenings if str(one.id) not in counted):
+            for number, event_type in enumerate(effect.events):
+                wait = {"step_id": effect.step_id, "number": number}
+                if event_type == happening.data.type and judge.fits(happening, run.key, wait):
+                    return run.key, _input(effect.step_id, number, happening), change.cause
+        after = rows[-1]["recorded_at"], rows[-1]["event_id"]
     return None
 
 
@@ -126,4 +182,4 @@ def _subjects(happenings: list[Happening]) -> list[tuple[UUID, str, UUID]]:
 def _input(step_id: str, number: int, happening: Happening) -> Input:
     if step_id == EXITS:
         return Cancelled(EXIT)
-    return EventArrived(step_id, number, happening.data.model_dump(mode="json"))
+    return EventArrived(step_id, number, happening.data.model_dump(mode="json"), str(happening.id))

@@ -26,7 +26,10 @@ WHERE r.status = 'running'
 _ENROLLED = """
 SELECT e.practice_id, e.workflow_id, e.key, e.at FROM enrolment e
 JOIN unnest($1::uuid[], $2::uuid[], $3::text[]) AS t (practice_id, workflow_id, key) USING (practice_id, workflow_id, key)
+LEFT JOIN run r ON r.practice_id = e.practice_id AND r.id = e.run_id
+WHERE (r.status = 'cancelled' AND r.cursor = 0 AND r.error_code = 'appointment_cancelled') IS NOT TRUE
 """
+"""Whose appointment was cancelled before its time came has not been through."""
 _AT_ANCHOR = """
 SELECT r.practice_id, r.workflow_id, r.appointment_id FROM run r
 JOIN unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, workflow_id, appointment_id) USING (practice_id, workflow_id, appointment_id)

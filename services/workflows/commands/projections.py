@@ -9,11 +9,12 @@ from libs.common.work import Tx, json_text
 from libs.contracts.actions import ActionDescribed
 
 _PATIENTS = """
-INSERT INTO patient (practice_id, id, version, given_name, family_name, email, phone, birth_date)
-SELECT DISTINCT ON (practice_id, id) * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::date[])
-  AS t (practice_id, id, version, given_name, family_name, email, phone, birth_date) ORDER BY practice_id, id, version DESC
+INSERT INTO patient (practice_id, id, version, given_name, family_name, email, phone, birth_date, time_zone)
+SELECT DISTINCT ON (practice_id, id) * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::date[],
+  $9::text[]) AS t (practice_id, id, version, given_name, family_name, email, phone, birth_date, time_zone) ORDER BY practice_id, id, version DESC
 ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, given_name = excluded.given_name, family_name = excluded.family_name,
-  email = excluded.email, phone = excluded.phone, birth_date = excluded.birth_date WHERE patient.version < excluded.version
+  email = excluded.email, phone = excluded.phone, birth_date = excluded.birth_date, time_zone = excluded.time_zone
+WHERE patient.version < excluded.version
 """
 _APPOINTMENTS = """
 INSERT INTO appointment (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id)
@@ -24,9 +25,11 @@ ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, status =
   starts_at = excluded.starts_at, ends_at = excluded.ends_at, time_zone = excluded.time_zone, patient_id = excluded.patient_id
 WHERE appointment.version < excluded.version
 """
-_PRACTICE = (
-    "INSERT INTO practice VALUES ($1, $2, $3) ON CONFLICT (practice_id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone"
-)
+_PRACTICE = """
+INSERT INTO practice (practice_id, name, time_zone, opening_hours, holidays) VALUES ($1, $2, $3, coalesce($4::jsonb, '[]'), coalesce($5::jsonb, '[]'))
+ON CONFLICT (practice_id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone,
+  opening_hours = coalesce($4::jsonb, practice.opening_hours), holidays = coalesce($5::jsonb, practice.holidays)
+"""
 _ACTION = """
 INSERT INTO action (name, description, updated_at) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET description = excluded.description, updated_at = excluded.updated_at
@@ -39,7 +42,7 @@ async def follow_patients(events: list[Received[Any]], tx: Tx) -> None:
     await tx.execute(
         _PATIENTS, [e.practice_id for e in events], [e.data.patient_id for e in events], [e.data.version for e in events],
         [p.given_name for p in people], [p.family_name for p in people], [p.email for p in people], [p.phone for p in people],
-        [p.birth_date for p in people],
+        [p.birth_date for p in people], [p.time_zone for p in people],
     )  # fmt: skip
 
 
@@ -54,7 +57,10 @@ async def follow_appointments(events: list[Received[Any]], tx: Tx) -> None:
 
 
 async def follow_practice(event: Received[Any], tx: Tx) -> None:
-    await tx.execute(_PRACTICE, event.practice_id, event.data.name, event.data.time_zone)
+    """Hours and holidays an event says nothing of stay as they are."""
+    said = event.data.model_dump(mode="json")
+    hours, holidays = (None if said[name] is None else json_text(said[name]) for name in ("opening_hours", "holidays"))
+    await tx.execute(_PRACTICE, event.practice_id, event.data.name, event.data.time_zone, hours, holidays)
 
 
 async def follow_catalogue(event: Received[ActionDescribed], tx: Tx) -> None:

@@ -18,6 +18,7 @@ from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definition import Definition
 from services.workflows.rules.engines import Engine
+from services.workflows.rules.orchestration import BUILTIN, EngineName, Orchestration
 from services.workflows.rules.triggers import started_types
 
 log = get_logger()
@@ -35,13 +36,15 @@ class InForce:
     name: str
     compiled: CompiledDefinition | None
     paused: bool = False
+    engine: EngineName = BUILTIN
 
 
 class PublishedWorkflows:
     """One per process. Memory is bounded; what falls out is compiled again when needed."""
 
-    def __init__(self, engine: Engine = CelCpp) -> None:
+    def __init__(self, engine: Engine = CelCpp, orchestration: Orchestration | None = None) -> None:
         self._engine = engine
+        self.orchestration = orchestration or Orchestration()
         self._practices: OrderedDict[UUID, tuple[int, dict[str, list[InForce]]]] = OrderedDict()
         self._versions: OrderedDict[tuple[UUID, int], CompiledDefinition] = OrderedDict()
 
@@ -66,7 +69,7 @@ class PublishedWorkflows:
             except ValueError as error:  # it was valid when it was published: our code has changed since
                 log.error("definition.broken", workflow_id=str(row["workflow_id"]), version=row["version"], exc_info=error)
                 compiled = None
-            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled, row["paused"])
+            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled, row["paused"], self.orchestration.begins_on)
             for trigger in _events(compiled, row["definition"]):
                 by_practice[row["practice_id"]][trigger].append(workflow)
         for practice, workflows in by_practice.items():
@@ -78,7 +81,7 @@ class PublishedWorkflows:
         if row is None:
             return None
         compiled = self._compiled(workflow_id, row["version"], row["definition"])
-        return InForce(workflow_id, row["version"], row["name"], compiled, row["paused"])
+        return InForce(workflow_id, row["version"], row["name"], compiled, row["paused"], self.orchestration.begins_on)
 
     async def version(self, practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> CompiledDefinition:
         """The version a run started with, published or not by now."""

@@ -11,6 +11,7 @@ from uuid import UUID
 from libs.common.ids import derived_id
 from libs.common.work import json_text
 from services.workflows.rules.compiling import CompiledDefinition
+from services.workflows.rules.orchestration import BUILTIN, EngineName
 from services.workflows.rules.program import Choice, Waiting
 from services.workflows.rules.states import (
     Branched,
@@ -47,6 +48,7 @@ class RunRow:
     depth: int = 0
     rerun: int = 0
     awaits: bool = False
+    engine: EngineName = BUILTIN
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -117,19 +119,19 @@ def jittered(run: RunRow, effect: SetTimer, now: datetime) -> datetime:
 
 def memory_of(state: State) -> str:
     """What of a state has no column of its own, as JSON; empty for a run that remembers nothing."""
-    if not (state.attempt or state.retrying or state.due or state.outputs):
+    if not (state.attempt or state.retrying or state.due or state.outputs or state.held):
         return "{}"
-    due = state.due.isoformat() if state.due else None
-    return json_text({"attempt": state.attempt, "retrying": state.retrying, "due": due, "outputs": dict(state.outputs)})
+    due, held = (moment.isoformat() if moment else None for moment in (state.due, state.held))
+    return json_text({"attempt": state.attempt, "retrying": state.retrying, "due": due, "outputs": dict(state.outputs), "held": held})
 
 
 def state_of(row: Mapping[str, Any]) -> State:
     """The state a row of ``run`` holds."""
     memory = row["memory"]
-    due = datetime.fromisoformat(memory["due"]) if memory.get("due") else None
+    due, held = (datetime.fromisoformat(memory[name]) if memory.get(name) else None for name in ("due", "held"))
     return State(
         Status(row["status"]), row["cursor"], row["waiting"], row["error_code"], memory.get("attempt", 0), memory.get("retrying", False),
-        row["paused"], due, memory.get("outputs", {}),
+        row["paused"], due, memory.get("outputs", {}), held,
     )  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def run_of(row: Mapping[str, Any], *, awaits: bool) -> RunRow:
         practice_id=row["practice_id"], id=row["id"], workflow_id=row["workflow_id"], workflow_name=row["workflow_name"],
         version=row["version"], trigger_event_id=row["trigger_event_id"], trigger_type=row["trigger_type"], event="",
         patient_id=row["patient_id"], appointment_id=row["appointment_id"], correlation_id=row["correlation_id"],
-        traceparent=row["traceparent"], depth=row["depth"], rerun=row["rerun"], awaits=awaits,
+        traceparent=row["traceparent"], depth=row["depth"], rerun=row["rerun"], awaits=awaits, engine=row["engine"],
     )  # fmt: skip
 
 

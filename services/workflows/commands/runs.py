@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
+
+from asyncpg import Record
 
 from libs.common.errors import Conflict, NotFound, Refused
 from libs.common.messaging import Received
@@ -11,6 +14,7 @@ from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES
 from libs.contracts.scheduling import AppointmentState
+from services.workflows.commands.handover import hand_over
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.rows import attempt_of, run_of, state_of
 from services.workflows.commands.world import world_of
@@ -18,10 +22,14 @@ from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import anchored_runs, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.interpreter import advance
-from services.workflows.rules.states import AppointmentChanged, Effect, Input, State, StepResult
+from services.workflows.rules.orchestration import BUILTIN
+from services.workflows.rules.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, StepResult
 
-MAX_ATTEMPTS = 100
-"""Attempts at one action, retries by hand included, of which an answer is still understood."""
+_FOUND_ITS_PATIENT = """
+UPDATE run r SET patient_id = t.patient_id, event = r.event || jsonb_build_object('patient_id', t.patient_id)
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, appointment_id, patient_id)
+WHERE r.practice_id = t.practice_id AND r.appointment_id = t.appointment_id AND r.status = 'running' AND r.anchored AND r.patient_id IS NULL
+"""
 
 
 class RunNotFound(NotFound):
@@ -37,13 +45,31 @@ class RunHasEnded(Conflict):
 
 
 async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: PublishedWorkflows, tx: Tx) -> list[Change]:
-    """Give each run its input; returns those that moved.
+    """Give each run its input: here, or by way of the engine that keeps it going. Returns those that moved here.
 
     Raises ``RunUnknown``: a run is durable before anything is asked for it, so its absence is no matter of time.
     """
     found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
     if any(key not in found for key, _, _ in inputs):
         raise RunUnknown
+    elsewhere = [one for one in inputs if found[one[0]]["engine"] != BUILTIN]
+    if elsewhere:
+        await hand_over(elsewhere, tx)
+    here = [one for one in inputs if found[one[0]]["engine"] == BUILTIN]
+    return await _move(here, found, published, tx, tx.now) if here else []
+
+
+async def move_runs(
+    inputs: list[tuple[Key, Input, Cause]], published: PublishedWorkflows, tx: Tx, *, at: datetime | None = None
+) -> list[Change]:
+    """Give each run its input here and now, whatever engine keeps it going. ``at``: as of when it counts."""
+    found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
+    return await _move(inputs, found, published, tx, at or tx.now)
+
+
+async def _move(
+    inputs: list[tuple[Key, Input, Cause]], found: dict[Key, Record], published: PublishedWorkflows, tx: Tx, at: datetime
+) -> list[Change]:
     versions = {key: await published.version(key[0], row["workflow_id"], row["version"], tx) for key, row in found.items()}
     of_interest = frozenset[str]().union(*(compiled.names for compiled in versions.values()))
     world = await world_of([(row["practice_id"], row["event"]) for row in found.values()], tx, of_interest)
@@ -53,13 +79,13 @@ async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: Publis
         compiled = versions[key]
         before, earlier = moved[key][:2] if key in moved else (state_of(found[key]), [])
         around = world.around(compiled, key[0], events[key])
-        state, effects = advance(compiled, before, event, around, tx.now)
+        state, effects = advance(compiled, before, event, around, at)
         if effects or state != before:
             moved[key] = state, [*earlier, *effects], cause
     writes = Writes()
     for key, (state, effects, cause) in moved.items():
         run = run_of(found[key], awaits=bool(versions[key].awaited))
-        writes.advance(Change(run, state, effects, cause, versions[key]))
+        writes.advance(Change(run, state, effects, cause, versions[key], found[key]["status"], at=at))
     return await writes.flush(tx)
 
 
@@ -79,9 +105,16 @@ async def take_results(events: list[Received[Any]], published: PublishedWorkflow
 
 
 async def follow_appointments(events: Iterable[Received[AppointmentState]], published: PublishedWorkflows, tx: Tx) -> list[Change]:
-    """Runs that wait for a time before or after an appointment follow it: to its new time, or to their end when it is cancelled."""
+    """Runs that wait for a time before or after an appointment follow it: to its new time, or to their end when it is cancelled.
+
+    One that waits for an appointment nobody's until now is about its patient from here on.
+    """
+    events = list(events)
     causes = {(event.practice_id, event.data.appointment_id): event.cause for event in events}
     rows = await anchored_runs(list(causes), tx)
+    if any(row["patient_id"] is None for row in rows):
+        owned = {(event.practice_id, event.data.appointment_id): event.data.patient_id for event in events if event.data.patient_id}
+        await tx.execute(_FOUND_ITS_PATIENT, [key[0] for key in owned], [key[1] for key in owned], list(owned.values()))
     inputs: list[tuple[Key, Input, Cause]] = [
         ((row["practice_id"], row["id"]), AppointmentChanged(), causes[row["practice_id"], row["appointment_id"]]) for row in rows
     ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +15,15 @@ from services.workflows.commands.enrolling import Candidate, admissions_for
 from services.workflows.commands.happening import Happening, run_row
 from services.workflows.commands.history import Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
+from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import depths_of
 from services.workflows.rules.definition import EventTrigger
 from services.workflows.rules.expressions import Expressions
 from services.workflows.rules.interpreter import advance
-from services.workflows.rules.states import Finished, Started, State, Status
+from services.workflows.rules.orchestration import TEMPORAL
+from services.workflows.rules.states import NEVER_BEGAN, Finished, Moved, Started, State, Status
 from services.workflows.rules.templates import as_text
 from services.workflows.rules.triggers import seen_as, started_by
 
@@ -43,6 +47,7 @@ class _Gathered:
     """What a batch comes to before anybody is let in."""
 
     candidates: list[tuple[Candidate, Event, int, Any]] = field(default_factory=list)
+    rerun: int = 0
     decisions: dict[UUID, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     writes: Writes = field(default_factory=Writes)
 
@@ -65,17 +70,20 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     return await start_occasions(occasions, happenings, tx)
 
 
-async def start_occasions(occasions: list[Occasion], happenings: list[Happening], tx: Tx, rerun: int = 0) -> list[Change]:
-    """Start these, and remember all happenings with what was decided."""
+async def start_occasions(
+    occasions: list[Occasion], happenings: list[Happening], tx: Tx, rerun: int = 0, decided: Mapping[UUID, list[Decision]] | None = None
+) -> list[Change]:
+    """Start these, and remember all happenings with what was decided, here or (``decided``) before."""
     world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx)
     depths = await _depths([occasion.happening for occasion in occasions], tx)
-    gathered = _Gathered()
+    gathered = _Gathered(rerun=rerun)
+    gathered.decisions.update(decided or {})
     for occasion in occasions:
         world.require_patient(occasion.happening.practice_id, occasion.happening.ids())
         _consider_all(occasion, depths.get(occasion.happening.id, 0), world, gathered)
-    await _let_in(gathered, world, rerun, tx)
+    await _let_in(gathered, world, tx)
     changes = await gathered.writes.flush(tx)
-    await record(happenings, gathered.decisions, world, tx)
+    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx)
     return changes
 
 
@@ -144,29 +152,43 @@ def _consider(happening: Happening, seen: Event, workflow: InForce, values: Any,
     gathered.candidates.append((Candidate(happening, workflow, patient_id, appointment_id, key), seen, depth, values))
 
 
-async def _let_in(gathered: _Gathered, world: World, rerun: int, tx: Tx) -> None:
+async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
     admissions = await admissions_for([candidate for candidate, *_ in gathered.candidates], tx)
     for candidate, seen, depth, values in gathered.candidates:
         happening, workflow = candidate.happening, candidate.workflow
-        refusal = None if rerun else admissions.refusal(candidate, tx.now)
+        refusal = None if gathered.rerun else admissions.refusal(candidate, tx.now)
         decision = Decision(workflow.workflow_id, workflow.version, refusal or "started")
         if refusal is None:
             assert workflow.compiled is not None
-            run = run_row(happening, seen, workflow, depth, rerun)
-            around = world.around(workflow.compiled, happening.practice_id, seen.model_dump(), values)
-            state, effects = advance(workflow.compiled, State(paused=workflow.paused), Started(), around, tx.now)
-            if gathered.writes.start(Change(run, state, effects, happening.cause, workflow.compiled)):
+            run = run_row(happening, seen, workflow, depth, gathered.rerun)
+            state, effects = _first_steps(run, workflow, world, seen, values, tx.now)
+            change = Change(run, state, effects, happening.cause, workflow.compiled, unsaid=_unsaid(happening))
+            if gathered.writes.start(change):
                 admissions.enter(candidate, run.id, tx.now)
             decision = Decision(workflow.workflow_id, workflow.version, "started", run.id)
         gathered.decisions[happening.id].append(decision)
     await admissions.flush(tx)
 
 
+def _first_steps(run: RunRow, workflow: InForce, world: World, seen: Event, values: Any, now: datetime) -> Moved:
+    """As far as a run comes when it starts. One of the durable engine begins in its own time."""
+    assert workflow.compiled is not None
+    state = State(paused=workflow.paused)
+    if run.engine == TEMPORAL:
+        return state, []
+    return advance(workflow.compiled, state, Started(), world.around(workflow.compiled, run.practice_id, seen.model_dump(), values), now)
+
+
 def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:
-    failed = State(status=Status.FAILED, error_code=code)
-    run = run_row(happening, seen, workflow, depth)
-    gathered.writes.start(Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled))
+    failed = State(status=Status.FAILED, cursor=NEVER_BEGAN, error_code=code)
+    run = run_row(happening, seen, workflow, depth, gathered.rerun)
+    change = Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled, unsaid=_unsaid(happening))
+    gathered.writes.start(change)
     gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, code, run.id))
+
+
+def _unsaid(happening: Happening) -> Happening | None:
+    return None if happening.said else happening
 
 
 __all__ = ["LOOP_STOPPED", "MAX_CHAIN", "Occasion", "start_occasions", "start_runs"]

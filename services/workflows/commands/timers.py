@@ -18,7 +18,7 @@ from libs.common.work import Tx, Work
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
-from services.workflows.commands.serial import one_at_a_time
+from services.workflows.commands.serial import free_turns, one_at_a_time
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.states import Input, TimerFired
@@ -26,13 +26,19 @@ from services.workflows.rules.states import Input, TimerFired
 log = get_logger()
 
 CLAIM = 200
+SHARE = 25
+"""Practices a claim is for at most: their turns are held while it works, and other workers need something to do."""
+WINDOW = 2000
+"""Of the due timers, so many decide which practices a claim looks at."""
 POSTPONE_SECONDS = 60
 HELD_ELSEWHERE_SECONDS = 0.02
 SYSTEM = Principal.system("timers")
 _AWAKE = "practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))"
 _DUE_PRACTICES = f"""
-SELECT DISTINCT practice_id FROM (SELECT practice_id FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2) due
+SELECT practice_id FROM (SELECT practice_id, due_at FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2) due
+GROUP BY practice_id ORDER BY min(due_at)
 """
+"""Those that wait longest first."""
 _CLAIM = f"""
 DELETE FROM timer t USING (
   SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND practice_id = ANY($3::uuid[]) AND {_AWAKE}
@@ -60,12 +66,17 @@ async def fire_due(work: Work, published: PublishedWorkflows) -> int:
 
 async def _fire(limit: int, work: Work, published: PublishedWorkflows) -> int:
     async with work.batch([], SYSTEM) as tx:
-        practices = [row["practice_id"] for row in await tx.rows(_DUE_PRACTICES, tx.now, limit)]
-        await one_at_a_time(practices, tx)
-        timers = await tx.rows(_CLAIM, tx.now, limit, practices) if practices else []
+        timers = await _claim(limit, tx)
         if timers:
             await _advance(timers, published, tx)
         return len(timers)
+
+
+async def _claim(limit: int, tx: Tx) -> list[Any]:
+    """Due timers of practices whose turn is free; each is taken by one worker only."""
+    due = [row["practice_id"] for row in await tx.rows(_DUE_PRACTICES, tx.now, WINDOW)]
+    practices = await free_turns(due, SHARE, tx)
+    return await tx.rows(_CLAIM, tx.now, limit, practices) if practices else []
 
 
 async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> int:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from services.workflows.commands import messages
+from services.workflows.commands.counting import count_runs
+from services.workflows.commands.handover import begin
+from services.workflows.commands.happening import Happening
 from services.workflows.commands.rows import RunRow, StepRow, failed_step, is_anchored, jittered, memory_of, step_row
 from services.workflows.queries.definitions import action_owners
 from services.workflows.rules.compiling import EXITS, CompiledDefinition
+from services.workflows.rules.orchestration import BUILTIN, TEMPORAL
 from services.workflows.rules.states import Effect, Finished, OpenWait, Perform, SetTimer, State, Status, StepEnded
 
 _INSERT_RUNS = """
 INSERT INTO run (practice_id, id, workflow_id, workflow_name, version, trigger_event_id, trigger_type, event, patient_id, appointment_id,
-  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, anchored, rerun, failed_step, started_at, finished_at)
-SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
+  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, held, anchored, rerun, failed_step, started_at, finished_at)
+SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, pa, an, rr, fs, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[], $7::text[], $8::jsonb[], $9::uuid[], $10::uuid[], $11::text[],
   $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[], $19::jsonb[], $20::bool[], $21::bool[], $22::int[], $23::text[])
   AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs)
@@ -35,33 +40,47 @@ SELECT p, r, i, k, s, a, e, d, er, de, ip, op, at, $10, CASE WHEN s IN ('request
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::text[], $11::text[],
   $12::jsonb[], $13::jsonb[], $14::int[]) AS t (p, r, i, k, s, a, e, d, er, de, ip, op, at)
 ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code,
+  started_at = CASE WHEN excluded.status = 'requested' AND excluded.attempt > step.attempt THEN excluded.started_at ELSE step.started_at END,
   finished_at = excluded.finished_at, due_at = coalesce(excluded.due_at, step.due_at), effect_key = coalesce(excluded.effect_key, step.effect_key),
   input = coalesce(excluded.input, step.input), output = coalesce(excluded.output, step.output), attempt = greatest(excluded.attempt, step.attempt)
 """
+_RUNG_BY = {BUILTIN: "timer", TEMPORAL: "durable_timer"}
 _TIMERS = """
-INSERT INTO timer (practice_id, run_id, step_id, due_at, held)
+INSERT INTO {table} (practice_id, run_id, step_id, due_at, held)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bool[])
 ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET due_at = excluded.due_at, held = excluded.held
 """
 _WAITS = """
 INSERT INTO event_wait SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[], $6::uuid[]) ON CONFLICT DO NOTHING
 """
-_NO_TIMERS = "DELETE FROM timer t USING unnest($1::uuid[], $2::uuid[]) AS e (p, r) WHERE t.practice_id = e.p AND t.run_id = e.r"
+_NO_TIMERS = "DELETE FROM {table} t USING unnest($1::uuid[], $2::uuid[]) AS e (p, r) WHERE t.practice_id = e.p AND t.run_id = e.r"
 _NO_WAITS = """
 DELETE FROM event_wait w USING unnest($1::uuid[], $2::uuid[], $3::text[]) AS e (p, r, s)
 WHERE w.practice_id = e.p AND w.run_id = e.r AND (e.s = '' OR w.step_id = e.s)
 """
 
 
+_Wait = tuple[RunRow, str, int, str, UUID]
+
+
 @dataclass(frozen=True)
 class Change:
-    """A run, where it stands now, and what led there."""
+    """A run, where it stands now, and what led there. ``was``: its status before; ``unsaid``: the occasion of our own that starts it."""
 
     run: RunRow
     state: State
     effects: list[Effect]
     cause: Cause
     compiled: CompiledDefinition | None
+    was: str = Status.RUNNING
+    unsaid: Happening | None = None
+    at: datetime | None = None
+    """As of when it counts; None: now."""
+
+    @property
+    def revived(self) -> bool:
+        """It had ended, and goes on: what ends it has to be told to it again."""
+        return self.was != Status.RUNNING
 
 
 @dataclass
@@ -87,12 +106,16 @@ class Writes:
     async def flush(self, tx: Tx) -> list[Change]:
         """Write everything and say it; returns what took effect. A run that exists already starts no second time."""
         new = await self._insert_runs(tx)
+        durable = [change for change in self.started if change.run.engine == TEMPORAL and change.run.id in new]
+        if durable:
+            await begin([(change.run.key, change.cause) for change in durable], tx)
         await self._update_runs(tx)
         changes = [change for change in self.started if change.run.id in new] + self.advanced
         if changes:
             await _write_steps(changes, tx)
             await _write_timers(changes, tx)
             await _write_waits(changes, new, tx)
+            await count_runs([(change.run, change.run.id in new, change.was, change.state.status) for change in changes], tx)
             await _say(changes, new, tx)
         return changes
 
@@ -155,38 +178,43 @@ def _after(before: StepRow | None, step: StepRow) -> StepRow:
 
 
 async def _write_timers(changes: list[Change], tx: Tx) -> None:
-    """A run waits for one timer at most. One it does not wait for any more is gone."""
-    set_: dict[UUID, tuple[RunRow, SetTimer, bool]] = {}
+    """A run waits for one timer at most. One it does not wait for any more is gone. Each engine rings its own."""
+    for engine, table in _RUNG_BY.items():
+        if own := [change for change in changes if change.run.engine == engine]:
+            await _write_timers_in(table, own, tx)
+
+
+async def _write_timers_in(table: str, changes: list[Change], tx: Tx) -> None:
+    set_: dict[UUID, tuple[Change, SetTimer]] = {}
     over: dict[UUID, RunRow] = {}
     for change in changes:
         for effect in change.effects:
             if isinstance(effect, SetTimer):
-                set_[change.run.id] = change.run, effect, change.state.paused
+                set_[change.run.id] = change, effect
             elif isinstance(effect, Finished) or (isinstance(effect, StepEnded) and effect.kind != "action"):
                 over[change.run.id] = change.run
                 set_.pop(change.run.id, None)
     if over:
-        await tx.execute(_NO_TIMERS, [run.practice_id for run in over.values()], [run.id for run in over.values()])
+        await tx.execute(_NO_TIMERS.format(table=table), [run.practice_id for run in over.values()], [run.id for run in over.values()])
     if set_:
         timers = list(set_.values())
         await tx.execute(
-            _TIMERS, [run.practice_id for run, _, _ in timers], [run.id for run, _, _ in timers], [timer.step_id for _, timer, _ in timers],
-            [jittered(run, timer, tx.now) for run, timer, _ in timers], [held for _, _, held in timers],
+            _TIMERS.format(table=table), [change.run.practice_id for change, _ in timers], [change.run.id for change, _ in timers],
+            [timer.step_id for _, timer in timers], [jittered(change.run, timer, change.at or tx.now) for change, timer in timers],
+            [change.state.paused for change, _ in timers],
         )  # fmt: skip
 
 
 async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
-    """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin."""
-    opened: list[tuple[RunRow, str, int, str, UUID]] = []
+    """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin, or begin again."""
+    opened: list[_Wait] = []
     closed: list[tuple[RunRow, str]] = []
     for change in changes:
         run = change.run
         if not run.awaits:
             continue
-        if run.id in new and change.state.status is Status.RUNNING and change.compiled is not None:
-            for number, rule in enumerate(change.compiled.awaited.get(EXITS, ())):
-                subject = run.patient_id or run.appointment_id
-                opened += [(run, EXITS, number, rule.event, subject)] if subject else []
+        if (run.id in new or change.revived) and change.state.status is Status.RUNNING and change.compiled is not None:
+            opened += _exits(run, change.compiled)
         for effect in change.effects:
             if isinstance(effect, OpenWait) and (subject := run.about(effect.about)) is not None:
                 opened += [(run, effect.step_id, number, event, subject) for number, event in enumerate(effect.events)]
@@ -198,6 +226,15 @@ async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
                 closed.append((run, ""))
     if closed:
         await tx.execute(_NO_WAITS, [run.practice_id for run, _ in closed], [run.id for run, _ in closed], [step for _, step in closed])
+    await _open(opened, tx)
+
+
+def _exits(run: RunRow, compiled: CompiledDefinition) -> list[_Wait]:
+    subject = run.patient_id or run.appointment_id
+    return [(run, EXITS, number, rule.event, subject) for number, rule in enumerate(compiled.awaited.get(EXITS, ())) if subject]
+
+
+async def _open(opened: list[_Wait], tx: Tx) -> None:
     if opened:
         await tx.execute(
             _WAITS, [run.practice_id for run, *_ in opened], [run.id for run, *_ in opened], [step for _, step, *_ in opened],
@@ -211,9 +248,18 @@ async def _say(changes: list[Change], new: set[UUID], tx: Tx) -> None:
     for change in changes:
         run = change.run
         if run.id in new:
+            _say_occasion(change, tx)
             tx.emit(messages.started(run), because=change.cause, practice_id=run.practice_id)
         for effect in change.effects:
             if isinstance(effect, Perform):
                 tx.emit(messages.request(run, effect, owners[effect.action]), because=change.cause, practice_id=run.practice_id)
             elif isinstance(effect, Finished):
                 tx.emit(messages.finished(run, effect), because=change.cause, practice_id=run.practice_id)
+
+
+def _say_occasion(change: Change, tx: Tx) -> None:
+    """Only with a run that is new: an occasion handled before is not said again. Its id is its own."""
+    occasion = change.unsaid
+    if occasion is not None:
+        because = Cause(occasion.cause.correlation_id, occasion.causation_id, occasion.cause.traceparent, occasion.cause.tracestate)
+        tx.emit(occasion.data, because=because, practice_id=occasion.practice_id, message_id=occasion.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,19 +26,28 @@ async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
     return {(row["practice_id"], row["id"]): row for row in rows}
 
 
-async def runs(
-    tx: Tx, *, workflow_id: UUID | None, patient_id: UUID | None, status: str | None, after: tuple[str, ...] | None, limit: int
-) -> list[asyncpg.Record]:
-    """Newest first; one more than ``limit`` when there is more."""
+async def runs(tx: Tx, *, after: tuple[str, ...] | None, limit: int, **wanted: Any) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more.
+
+    ``wanted``: workflow_id, patient_id, status, error_code, failed_step, trigger (the event type), stuck; None does not count.
+    """
     return await tx.rows(
         """
-        SELECT * FROM run WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
+        SELECT * FROM run r WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
           AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR (started_at, id) < ($5, $6::uuid))
+          AND ($8::text IS NULL OR error_code = $8) AND ($9::text IS NULL OR failed_step = $9) AND ($10::text IS NULL OR trigger_type = $10)
+          AND ($11::bool IS NULL OR $11 = EXISTS (SELECT FROM stuck s WHERE s.practice_id = r.practice_id AND s.run_id = r.id))
         ORDER BY started_at DESC, id DESC LIMIT $7
         """,
-        tx.practice_id, workflow_id, patient_id, status, datetime.fromisoformat(after[0]) if after else None,
-        UUID(after[1]) if after else None, limit + 1,
+        tx.practice_id, wanted.get("workflow_id"), wanted.get("patient_id"), wanted.get("status"),
+        datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, limit + 1,
+        wanted.get("error_code"), wanted.get("failed_step"), wanted.get("trigger"), wanted.get("stuck"),
     )  # fmt: skip
+
+
+async def stuck_causes(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
+    """Why somebody has to look at a run."""
+    return await tx.rows("SELECT * FROM stuck WHERE practice_id = $1 AND run_id = $2 ORDER BY since, step_id", tx.practice_id, run_id)
 
 
 async def run_by_id(run_id: UUID, tx: Tx) -> asyncpg.Record | None:
@@ -75,7 +85,7 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
     """Runs that wait for a time of these appointments (practice and appointment id)."""
     return await tx.rows(
         """
-        SELECT r.practice_id, r.id, r.appointment_id FROM run r
+        SELECT r.practice_id, r.id, r.appointment_id, r.patient_id FROM run r
         JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, appointment_id) USING (practice_id, appointment_id)
         WHERE r.status = 'running' AND r.anchored
         """,
@@ -84,22 +94,37 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
 
 
 async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asyncpg.Record]:
-    """Who waits for events of these types about these subjects (practice, event type, patient or appointment id)."""
+    """Who waits for events of these types about these subjects (practice, event type, patient or appointment id).
+
+    Without a step: runs of the durable engine that may, by the time they have taken up what was handed over to them.
+    """
     return await tx.rows(
         """
-        SELECT w.* FROM event_wait w JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::uuid[])) AS t (practice_id, event_type, subject)
-        USING (practice_id, event_type, subject) ORDER BY w.practice_id, w.run_id, w.step_id, w.number
+        WITH told AS (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS t (practice_id, event_type, subject)),
+          behind AS NOT MATERIALIZED (SELECT r.practice_id, r.id, r.patient_id, r.appointment_id FROM run r WHERE r.engine = 'temporal' AND r.status = 'running'
+            AND EXISTS (SELECT FROM run_input i WHERE i.practice_id = r.practice_id AND i.run_id = r.id))
+        SELECT w.practice_id, w.run_id, w.step_id, w.number, w.event_type, w.subject FROM event_wait w JOIN told USING (practice_id, event_type, subject)
+        UNION ALL SELECT b.practice_id, b.id, '', 0, t.event_type, t.subject FROM told t JOIN behind b USING (practice_id) WHERE b.patient_id = t.subject
+        UNION ALL SELECT b.practice_id, b.id, '', 0, t.event_type, t.subject FROM told t JOIN behind b USING (practice_id) WHERE b.appointment_id = t.subject
+        ORDER BY 1, 2, 3, 4
         """,
         [practice for practice, _, _ in subjects], [event_type for _, event_type, _ in subjects], [subject for _, _, subject in subjects],
     )  # fmt: skip
 
 
-async def events_since(practice_id: UUID, subject: UUID, types: list[str], since: datetime, but: UUID, tx: Tx) -> list[asyncpg.Record]:
-    """Events about a patient or an appointment from ``since`` on, oldest first, without the one that started the run."""
+async def events_since(run: Key, subject: UUID, types: list[str], after: tuple[datetime, UUID], but: UUID, tx: Tx) -> list[asyncpg.Record]:
+    """Events about a patient or an appointment that came here after that moment (and event), oldest first, up to 200.
+
+    By our own clock: what was sent earlier and came late counts as well. Without the one that started the run, and without
+    those that were handed over to the run and that it has yet to come to.
+    """
     return await tx.rows(
         """
-        SELECT event_id, type, data, at FROM event_log WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[])
-          AND at >= $4 AND event_id <> $5 ORDER BY at, event_id LIMIT 200
+        SELECT event_id, type, data, at, recorded_at FROM event_log
+        WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[]) AND recorded_at >= $4
+          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 AND NOT EXISTS (
+            SELECT FROM run_input i WHERE i.practice_id = $1 AND i.run_id = $7 AND i.input ->> 'event_id' = event_log.event_id::text)
+        ORDER BY recorded_at, event_id LIMIT 200
         """,
-        practice_id, subject, types, since, but,
+        run[0], subject, types, *after, but, run[1],
     )  # fmt: skip

@@ -61,6 +61,15 @@ def zone_of(name: str | None) -> tzinfo:
         return UTC
 
 
+def is_zone(name: str) -> bool:
+    """Whether there is a zone of this IANA name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 def moment(day: date, at: time, zone: tzinfo) -> datetime:
     """That local time as aware UTC; one that the clocks skip is moved on by what they skipped."""
     return datetime.combine(day, at, tzinfo=zone).astimezone(UTC)
@@ -86,28 +95,42 @@ def goes_on(past_due: PastDue, held: datetime, now: datetime) -> bool:
     return past_due.policy == "proceed"
 
 
-def next_local(wanted: LocalTime, calendar: Calendar, now: datetime) -> datetime | None:
-    """The first moment from ``now`` on that fits; None when there is none within 400 days."""
-    first = now.astimezone(calendar.zone).date()
+def next_local(wanted: LocalTime, calendar: Calendar, now: datetime, zone: tzinfo | None = None) -> datetime | None:
+    """The first moment from ``now`` on that fits; None when there is none within 400 days.
+
+    ``zone`` is whose clock counts, the practice's without. The practice opens by its own.
+    """
+    zone = zone or calendar.zone
+    first = now.astimezone(zone).date()
     for day in (first + timedelta(days=ahead) for ahead in range(LOOK_AHEAD_DAYS)):
         if wanted.days and day.isoweekday() not in wanted.days:
             continue
-        for begins, ends in _spans(wanted, calendar, day):
-            found = _after_quiet(max(begins, now), wanted, calendar.zone)
+        for begins, ends in _spans(wanted, calendar, day, zone):
+            found = _after_quiet(max(begins, now), wanted, zone)
             if found < ends or (wanted.at is not None and found == begins >= now):
                 return found
     return None
 
 
-def _spans(wanted: LocalTime, calendar: Calendar, day: date) -> Iterator[tuple[datetime, datetime]]:
+def may_be(wanted: LocalTime, calendar: Calendar, now: datetime, zone: tzinfo | None = None) -> bool:
+    """Whether ``now``, later than it was wanted, is still a moment that fits: its day, its hours, though not the very minute."""
+    if not (wanted.days or wanted.opening or wanted.not_between):
+        return True
+    return next_local(wanted.model_copy(update={"at": None}), calendar, now, zone) == now
+
+
+def _spans(wanted: LocalTime, calendar: Calendar, day: date, zone: tzinfo) -> Iterator[tuple[datetime, datetime]]:
     """When on this day it may be: from the wanted time on, while the practice is open if that counts."""
-    midnight = moment(day + timedelta(days=1), time.min, calendar.zone)
-    open_spans = calendar.openings(day) if wanted.opening else [(moment(day, time.min, calendar.zone), midnight)]
+    begins, ends = moment(day, time.min, zone), moment(day + timedelta(days=1), time.min, zone)
+    open_spans = [(begins, ends)]
+    if wanted.opening:
+        near = [span for ahead in (-1, 0, 1) for span in calendar.openings(day + timedelta(days=ahead))]
+        open_spans = [(max(opens, begins), min(closes, ends)) for opens, closes in near if opens < ends and closes > begins]
     for opens, closes in open_spans:
         if wanted.at is None:
             yield opens, closes
             continue
-        at = moment(day, wanted.at, calendar.zone)
+        at = moment(day, wanted.at, zone)
         if wanted.opening and at < closes:
             yield max(opens, at), closes
         elif not wanted.opening:
@@ -120,8 +143,7 @@ def _after_quiet(found: datetime, wanted: LocalTime, zone: tzinfo) -> datetime:
         return found
     begin, end = wanted.not_between
     local = found.astimezone(zone)
-    inside = begin <= local.time() < end if begin <= end else (local.time() >= begin or local.time() < end)
-    if not inside:
+    if not wanted.quiet(local.time()):
         return found
     day = local.date() + timedelta(days=1 if begin > end and local.time() >= begin else 0)
     return moment(day, end, zone)

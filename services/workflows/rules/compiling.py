@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import available_timezones
 
-from services.workflows.rules.calendar import CronInvalid, check_cron
+from services.workflows.rules.calendar import CronInvalid, check_cron, is_zone
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.checking import Checker
 from services.workflows.rules.definition import AnchoredTrigger, Definition, EventTrigger, ScheduleTrigger
@@ -110,6 +111,9 @@ class _Compiler:
                 check_cron(trigger.cron)
             except CronInvalid as error:
                 self._findings.append(Finding("invalid_cron", "/trigger/cron", str(error)))
+            if trigger.time_zone is not None and not is_zone(trigger.time_zone):
+                hint = did_you_mean(trigger.time_zone, available_timezones()) or "such as Europe/Berlin"
+                self._findings.append(Finding("unknown_time_zone", "/trigger/time_zone", "There is no such time zone.", hint=hint))
 
     def _step(self, step: Step, pointer: str) -> None:
         match step:
@@ -129,7 +133,7 @@ class _Compiler:
             case WaitUntilStep(anchor=Anchor() as anchor):
                 self._anchor(anchor, f"{pointer}/anchor", step.id)
             case WaitUntilStep():
-                self._names.add("practice")
+                self._names |= {"practice", "patient"} if step.local and step.local.zone == "patient" else {"practice"}
 
     def _anchor(self, anchor: Anchor, pointer: str, step: str | None) -> None:
         self._names.add("appointment")

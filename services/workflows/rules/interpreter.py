@@ -16,6 +16,7 @@ from services.workflows.rules.ending import end
 from services.workflows.rules.expressions import Evaluated
 from services.workflows.rules.program import Choice, Gate, Instruction, Jump, Rescue, Waiting
 from services.workflows.rules.states import (
+    MAX_ATTEMPTS,
     AppointmentChanged,
     Branched,
     Cancelled,
@@ -48,9 +49,9 @@ def advance(compiled: CompiledDefinition, state: State, event: Input, around: Su
         return _late(compiled, state, event, around, now)
     match event:
         case Cancelled(reason):
-            return end(state, Status.CANCELLED, reason, [])
+            return end(state, Status.CANCELLED, reason, _left(compiled, state))
         case Paused():
-            return replace(state, paused=True), []
+            return (state if state.paused else replace(state, paused=True)), []
         case Resumed():
             return _resume(compiled, state, around, now)
         case Started():
@@ -61,6 +62,14 @@ def advance(compiled: CompiledDefinition, state: State, event: Input, around: Su
         return state, []
     moved = _move(compiled.program[state.cursor], compiled, state, event, around, now)
     return moved if moved[0].waiting or moved[0].status.terminal else _go_on(compiled, moved, around, now)
+
+
+def _left(compiled: CompiledDefinition, state: State) -> list[Effect]:
+    """What a cancelled run waited for does not come any more; an action that was asked for is not taken back."""
+    here = compiled.program[state.cursor] if state.waiting and state.cursor < len(compiled.program) else None
+    if isinstance(here, Waiting):
+        return [StepEnded(here.id, "cancelled", kind=here.kind)]
+    return [StepEnded(here.id, "cancelled")] if isinstance(here, ActionStep) and state.retrying else []
 
 
 def _move(here: Instruction, compiled: CompiledDefinition, state: State, event: Input, around: Surroundings, now: datetime) -> Moved:
@@ -97,7 +106,7 @@ def _late(compiled: CompiledDefinition, state: State, event: Input, around: Surr
     if state.cursor >= len(program):
         return state, []
     here = program[state.cursor]
-    if isinstance(event, Retried) and state.status is Status.FAILED:
+    if isinstance(event, Retried) and state.status is Status.FAILED and state.attempt < MAX_ATTEMPTS:
         again = replace(state, status=Status.RUNNING, waiting=False, error_code=None, attempt=state.attempt + 1)
         return _go_on(compiled, (again, []), around, now)
     asked = isinstance(event, StepResult) and isinstance(here, ActionStep) and here.id == event.step_id and _asked(state, event)
@@ -109,6 +118,8 @@ def _late(compiled: CompiledDefinition, state: State, event: Input, around: Surr
 def _go_on(compiled: CompiledDefinition, moved: Moved, around: Surroundings, now: datetime) -> Moved:
     """Instructions from the cursor on, until one has to be waited for or none is left. Targets only lead forward."""
     state, effects = moved
+    if state.paused and state.held is None:
+        state = replace(state, held=now)
     while not state.paused and not state.waiting and state.status is Status.RUNNING:
         if state.cursor >= len(compiled.program):
             return end(state, Status.COMPLETED, None, effects)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from libs.contracts.envelope import Message
+from libs.contracts.envelope import Event, Message
 from services.workflows.rules.context import APPOINTMENT, values_for
 from services.workflows.rules.expressions import Fields, FieldType, Values
 
@@ -19,14 +19,27 @@ _AT = datetime(2030, 1, 31, 9, 30, tzinfo=UTC)
 _BY_KIND: dict[FieldType, Any] = {FieldType.STRING: "text", FieldType.TIMESTAMP: _AT}
 _PERSON = {
     "id": "0190a0a0-0000-7000-8000-000000000001", "given_name": "Sam", "family_name": "Sample", "email": "sam.sample@patients.example",
-    "phone": "+4930901820", "birth_date": "1980-01-31",
+    "phone": "+4930901820", "birth_date": "1980-01-31", "time_zone": "Europe/Berlin",
 }  # fmt: skip
 _PRACTICE = {"id": "0190a0a0-0000-7000-8000-000000000002", "name": "Sample practice", "time_zone": "Europe/Berlin"}
+_APPOINTMENT = {name: shape.members[0] if shape.members else _BY_KIND[shape.kind] for name, shape in APPOINTMENT.items()} | {
+    "time_zone": "Europe/Berlin"
+}
+
+
+def example_of(event: type[Event]) -> Event:
+    """An event of this type with every field set to something made up."""
+    return event.model_validate(_of_model(event))
+
+
+def example_patient() -> dict[str, Any]:
+    """Somebody who does not exist."""
+    return dict(_PERSON)
 
 
 def full_sample(event: type[Message], fields: Fields) -> Values:
     """Every field set."""
-    return values_for(fields, _of_model(event), _PERSON, {name: _BY_KIND[kind] for name, kind in APPOINTMENT.items()}, _PRACTICE)
+    return values_for(fields, _of_model(event), _PERSON, _APPOINTMENT, _PRACTICE, now=_AT)
 
 
 def empty_sample(event: type[Message], fields: Fields) -> Values:
@@ -39,7 +52,7 @@ def empty_sample(event: type[Message], fields: Fields) -> Values:
 
 
 def _of_model(model: type[BaseModel]) -> Mapping[str, Any]:
-    return {name: _of(field.annotation) for name, field in model.model_fields.items()}
+    return {name: "Europe/Berlin" if name == "time_zone" else _of(field.annotation) for name, field in model.model_fields.items()}
 
 
 def _of(annotation: Any) -> Any:

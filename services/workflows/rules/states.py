@@ -10,6 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+NEVER_BEGAN = 1_000_000
+"""The cursor of a run that failed before its first step: behind every program, so there is nothing to try again."""
+
+MAX_ATTEMPTS = 100
+"""Attempts at one action, retries by hand included."""
 
 
 class Status(StrEnum):
@@ -28,7 +33,8 @@ class State:
     """Where a run stands: at instruction ``cursor``, waiting (for an action's result, a timer, an event) or not yet begun there.
 
     ``attempt`` counts how often the action here was asked for before, ``retrying`` is the pause before the next time,
-    ``due`` when the timer it waits for rings, ``outputs`` what steps left for later ones. A ``paused`` run begins nothing.
+    ``due`` when the timer it waits for rings, ``outputs`` what steps left for later ones. A ``paused`` run begins nothing;
+    ``held`` is since when it would have gone on: a wait for events that begins late counts those from then on.
     """
 
     status: Status = Status.RUNNING
@@ -40,15 +46,17 @@ class State:
     paused: bool = False
     due: datetime | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    held: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a run sees: ``bind`` makes the values of its expressions from the outputs so far; the appointment and practice as they are now."""
+    """What a run sees: ``bind`` makes the values of its expressions from the outputs so far; appointment, practice and patient as they are."""
 
     bind: Callable[[Mapping[str, Any]], Any]
     appointment: Mapping[str, Any] | None = None
     practice: Mapping[str, Any] = field(default_factory=dict)
+    patient: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +83,12 @@ class TimerFired:
 
 @dataclass(frozen=True)
 class EventArrived:
-    """The ``number``-th of the events a step waits for."""
+    """The ``number``-th of the events a step waits for. ``id`` is the event's: for one run it counts once."""
 
     step_id: str
     number: int
     data: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from services.workflows.rules.conditions import Condition
 from services.workflows.rules.expressions import MAX_SOURCE
 
 MAX_STEPS = 50
@@ -22,7 +23,8 @@ LONGEST_LOOK_BACK = timedelta(days=7)
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE)]
 """A CEL expression, bounded in length."""
 
-StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
+STEP_ID = r"^[a-z][a-z0-9_-]{0,49}$"
+StepId = Annotated[str, StringConstraints(pattern=STEP_ID)]
 EventType = Annotated[str, StringConstraints(max_length=200)]
 
 
@@ -70,7 +72,7 @@ class ActionStep(Part):
     id: StepId
     action: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     parameters: Annotated[dict[str, Any], AfterValidator(_bounded)] = Field(default_factory=dict)
-    when: Expression | None = None
+    when: Condition | None = None
     retry: Retry | None = None
     on_error: Literal["fail", "skip", "branch"] | None = None
     error_steps: Annotated[list[Step], Field(max_length=MAX_STEPS)] | None = None
@@ -124,15 +126,17 @@ class PastDue(Part):
 
 
 class LocalTime(Part):
-    """The next moment it is ``at`` o'clock, on one of ``days`` (all without), in the practice's time zone.
+    """The next moment it is ``at`` o'clock, on one of ``days`` (all without), in the practice's or the patient's time zone.
 
-    ``opening`` moves it to when the practice is open: not on holidays, not outside its hours.
+    ``opening`` moves it to when the practice is open: not on holidays, not outside its hours. A patient whose zone nobody
+    knows lives in the practice's.
     """
 
     at: time | None = None
     days: Annotated[list[Annotated[int, Field(ge=1, le=7, description="1 is Monday.")]], Field(max_length=7)] | None = None
     opening: bool = False
     not_between: tuple[time, time] | None = Field(default=None, description="Quiet hours: from, to; they may span midnight.")
+    zone: Literal["practice", "patient"] = "practice"
 
     @model_validator(mode="after")
     def _local(self) -> Self:
@@ -143,7 +147,17 @@ class LocalTime(Part):
         if self.at is None and not self.opening and self.not_between is None:
             message = "one of at, opening and not_between is needed"
             raise ValueError(message)
+        if self.at is not None and not self.opening and self.quiet(self.at):
+            message = "at lies in the quiet hours: this time never comes"
+            raise ValueError(message)
         return self
+
+    def quiet(self, at: time) -> bool:
+        """Whether this local time lies in the quiet hours."""
+        if self.not_between is None:
+            return False
+        begin, end = self.not_between
+        return begin <= at < end if begin <= end else (at >= begin or at < end)
 
 
 class WaitUntilStep(Part):
@@ -170,14 +184,14 @@ class Awaited(Part):
     """An event that is waited for. ``when`` sees it as ``event``, and what started the run as ``trigger``."""
 
     event: EventType
-    when: Expression | None = None
+    when: Condition | None = None
 
 
 class WaitForStep(Part):
     """Go on with the first of several events about the same patient or appointment, or after ``timeout``.
 
-    ``look_back`` counts events from before the step as well. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
-    ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data.
+    ``look_back`` counts events from before the step as well, but none twice. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
+    ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data, ``steps.<id>.id`` its id.
     """
 
     kind: Literal["wait_for"]
@@ -191,7 +205,7 @@ class WaitForStep(Part):
 class Case(Part):
     """One way of a branch, taken when ``when`` is true."""
 
-    when: Expression
+    when: Condition
     steps: Annotated[list[Step], Field(max_length=MAX_STEPS)]
 
 

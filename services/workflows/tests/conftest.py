@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from deploy.native.state import ROOT
+from deploy.native.temporal import skipping_server as skipping_program
 from libs.common.service import Service
 from services.workflows.app import build
 from services.workflows.settings import Settings
+from services.workflows.tests.engine.temporal import Skipping, skipping
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,10 @@ def service_name() -> str:
 @pytest.fixture(scope="session")
 def service(settings_for: Callable[..., Any]) -> Service:
     return build(settings_for(Settings))
+
+
+@pytest.fixture(scope="session")
+async def skipping_server() -> AsyncIterator[Skipping]:
+    """Temporal's test server, once per worker of the test run."""
+    async with skipping(str(skipping_program(ROOT / ".vantage"))) as server:
+        yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -17,6 +18,7 @@ from services.workflows import timers
 from services.workflows.commands import timers as firing
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
+from services.workflows.commands.serial import free_turns, one_at_a_time
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import Visit, definition, send, wait
 
@@ -149,3 +151,26 @@ def assert_links(span: ReadableSpan, traceparent: str) -> None:
     assert span.parent is None
     (link,) = span.links
     assert f"{link.context.trace_id:032x}" == traceparent.split("-")[1]
+
+
+class TestTurns:
+    async def test_a_worker_passes_by_a_practice_another_one_is_at(self, engine: BuiltinDriver) -> None:
+        busy, free = uuid4(), uuid4()
+        async with engine.work.batch([], firing.SYSTEM) as first, engine.work.batch([], firing.SYSTEM) as second:
+            assert await free_turns([busy], 25, first) == [busy]
+            assert await free_turns([busy, free], 25, second) == [free]
+
+    async def test_a_claim_leaves_practices_for_other_workers(self, engine: BuiltinDriver) -> None:
+        practices = [uuid4() for _ in range(5)]
+        async with engine.work.batch([], firing.SYSTEM) as first, engine.work.batch([], firing.SYSTEM) as second:
+            assert await free_turns(practices, 2, first) == practices[:2]
+            assert await free_turns(practices, 2, second) == practices[2:4]
+
+    async def test_practices_that_are_busy_otherwise_are_left_out_but_the_first_is_waited_for(self, engine: BuiltinDriver) -> None:
+        longest, busy = uuid4(), uuid4()
+        async with engine.work.batch([], firing.SYSTEM) as timers_:
+            async with engine.work.batch([], firing.SYSTEM) as consumer:
+                await one_at_a_time([busy, longest], consumer)
+                waiting = asyncio.create_task(free_turns([longest, busy], 25, timers_))
+                await one_at_a_time([busy], consumer)
+            assert longest in await waiting

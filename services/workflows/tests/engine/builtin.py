@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.access import Access, follow_access
+from libs.common.actions.performing import Performing
 from libs.common.auth import Principal, Role
 from libs.common.db import TenancySigner
 from libs.common.messaging import Consumer, Incoming
@@ -19,18 +20,23 @@ from libs.contracts import notifications, patients
 from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
+from libs.contracts.workflows import ActionFinished, PerformAction
 from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
-from services.workflows.commands.controls import cancel_run
+from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
+from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.timers import CLAIM, fire_due
+from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
+from services.workflows.rules.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 
-_FINISHED = {"notifications": notifications.ActionFinished, "patients": patients.ActionFinished}
+_FINISHED = {
+    "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "workflows": ActionFinished,
+}  # fmt: skip
 
 
 class BuiltinDriver:
@@ -40,12 +46,15 @@ class BuiltinDriver:
         self.work = Work("workflows", engine, TenancySigner(TENANCY_KEY), clock=lambda: self.now)
         self.admin = Principal("user", str(uuid4()), Role.PRACTICE_ADMIN, self.practice)
         self._access_version = 0
+        self.orchestration = Orchestration()
         self._start()
 
     def _start(self) -> None:
-        self.published = PublishedWorkflows()
+        self.published = PublishedWorkflows(orchestration=self.orchestration)
         self.consumer = Consumer("workflows")
-        consumers.subscribe(self.consumer, self.published, Access(self.work))
+        plugins = [START_WORKFLOW, STOP_WORKFLOW]
+        performing = Performing(self.work, plugins, (PerformAction, ActionFinished), {"published": self.published})
+        consumers.subscribe(self.consumer, self.published, Access(self.work), performing)
         follow_access(self.consumer)
         self.batches = Batches(self.consumer, self.work)
         self.redrive = Redrive(self.consumer, self.work, self.batches)
@@ -79,8 +88,10 @@ class BuiltinDriver:
         await self.batches.handle([self.record(one, practice) for one in said])
         await self.redrive.due()
 
-    async def answer(self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1) -> None:
-        error = ActionError(code=error_code, message="It did not work.") if error_code else None
+    async def answer(
+        self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1, retryable: bool = False
+    ) -> None:
+        error = ActionError(code=error_code, message="It did not work.", retryable=retryable) if error_code else None
         finished = _FINISHED[request.owner](
             effect_key=request.effect_key,
             action=request.action,
@@ -93,10 +104,23 @@ class BuiltinDriver:
             await self.deliver(Said(uuid4(), finished))
 
     async def pass_time(self, duration: timedelta) -> None:
-        self.now += duration
+        end = self.now + duration
+        while (due := await self._next_timer(end)) is not None:
+            self.now = due
+            await self._fire()
+        self.now = end
+        await self._fire()
+
+    async def _fire(self) -> None:
         while await fire_due(self.work, self.published) >= CLAIM:
             pass
         await self.redrive.due()
+
+    async def _next_timer(self, end: datetime) -> datetime | None:
+        sql = "SELECT min(due_at) FROM timer WHERE practice_id = $1 AND NOT held AND due_at > $2 AND due_at <= $3"
+        async with self.work.batch([], SYSTEM) as tx:
+            due: datetime | None = await tx.value(sql, self.practice, self.now, end)
+            return due
 
     async def suspend(self, *, suspended: bool = True) -> None:
         self._access_version += 1
@@ -108,8 +132,28 @@ class BuiltinDriver:
         async with self.work(self.admin) as tx:
             await cancel_run(run_id, self.published, tx)
 
-    async def restart(self) -> None:
+    async def pause(self, run_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await pause_run(run_id, self.published, tx)
+
+    async def resume(self, run_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await resume_run(run_id, self.published, tx)
+        await self._fire()
+
+    async def retry(self, run_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await retry_run(run_id, self.published, tx)
+
+    async def suppress(self, patient_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await tx.execute("INSERT INTO suppression VALUES ($1, $2, 'asked', $3, $4)", self.practice, patient_id, "user:test", tx.now)
+
+    async def restart(self, away: timedelta = timedelta()) -> None:
         self._start()
+        if away:
+            self.now += away
+            await self._fire()
 
     async def requests(self) -> list[ActionRequest]:
         return [message for message in await self._outbox() if isinstance(message, ActionRequest)]
@@ -124,7 +168,7 @@ class BuiltinDriver:
 
     async def runs(self) -> list[RunRecord]:
         async with self.work(self.admin) as tx:
-            found = await runs(tx, workflow_id=None, patient_id=None, status=None, after=None, limit=1000)
+            found = await runs(tx, after=None, limit=1000)
             return [
                 RunRecord(
                     row["id"], row["workflow_id"], row["version"], row["status"], row["error_code"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -36,6 +36,10 @@ class EngineDriver(Protocol):
 
     practice: UUID
 
+    @property
+    def now(self) -> datetime:
+        """What time it is for this engine, aware UTC. Stories place their appointments from here."""
+
     async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None) -> UUID:
         """Save and publish: a new workflow, or the next version of one."""
 
@@ -50,18 +54,31 @@ class EngineDriver(Protocol):
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         """The same for another practice."""
 
-    async def answer(self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1) -> None:
-        """The owner's answer, delivered so many times."""
+    async def answer(
+        self, request: ActionRequest, outcome: Outcome, error_code: str | None = None, *, times: int = 1, retryable: bool = False
+    ) -> None:
+        """The owner's answer, delivered so many times. ``retryable``: the failure may pass."""
 
-    async def pass_time(self, duration: timedelta) -> None: ...
+    async def pass_time(self, duration: timedelta) -> None:
+        """Everything due meanwhile happens when it is due, not at the end."""
 
     async def suspend(self, *, suspended: bool = True) -> None:
         """The practice is suspended, or works again."""
 
     async def cancel(self, run_id: UUID) -> None: ...
 
-    async def restart(self) -> None:
-        """The process is gone and another one is there."""
+    async def pause(self, run_id: UUID) -> None: ...
+
+    async def resume(self, run_id: UUID) -> None: ...
+
+    async def retry(self, run_id: UUID) -> None:
+        """Somebody wants the step that failed tried again."""
+
+    async def suppress(self, patient_id: UUID) -> None:
+        """Nothing starts for this patient from now on."""
+
+    async def restart(self, away: timedelta = timedelta()) -> None:
+        """The process is gone, for so long, and another one is there and does what fell due meanwhile."""
 
     async def requests(self) -> list[ActionRequest]:
         """Everything asked of the owners of actions, oldest first."""

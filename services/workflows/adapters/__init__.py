@@ -1,0 +1,1 @@
+"""Whom workflows reaches out to."""

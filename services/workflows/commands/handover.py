@@ -1,0 +1,108 @@
+"""Hand what happens over to runs of the durable engine, and call them to look at it.
+
+The consumer's transaction writes the input and the call; it applies nothing. Temporal is told after the commit, by a duty
+that also tells it what it has not answered for a while: dying anywhere in between delays a run and loses nothing. A call
+stands until the run's own transaction has taken everything up (``commands.durable``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, Protocol, get_args
+
+from libs.common.auth import Principal
+from libs.common.telemetry import Cause
+from libs.common.work import Tx, Work, json_text
+from services.workflows.commands.happening import Happening
+from services.workflows.queries.durable import calls
+from services.workflows.queries.world import Key
+from services.workflows.rules.orchestration import Called
+from services.workflows.rules.states import Input, Started
+
+HAPPENED = "happened"
+"""The kind of an input that is an event, still to be judged."""
+CALLS = 500
+ANSWERED_WITHIN = timedelta(minutes=1)
+SYSTEM = Principal.system("durable")
+
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Input)}
+_INPUTS = """
+INSERT INTO run_input (practice_id, run_id, kind, input, cause, at)
+SELECT p, r, k, i, c, $6 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::jsonb[]) WITH ORDINALITY AS t (p, r, k, i, c, place) ORDER BY place
+"""
+_CALL = """
+INSERT INTO run_call (practice_id, run_id, bulk)
+SELECT r.practice_id, r.id, coalesce((r.event ->> 'bulk')::boolean, false) FROM run r
+  JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id) ORDER BY r.practice_id, r.id
+ON CONFLICT (practice_id, run_id) DO UPDATE SET number = excluded.number, asked_at = NULL
+"""
+_BEGIN = "UPDATE run r SET engine = 'temporal' FROM unnest($1::uuid[], $2::uuid[]) AS t (p, i) WHERE r.practice_id = t.p AND r.id = t.i"
+_ASKED = """
+UPDATE run_call c SET asked_at = $4 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
+WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
+"""
+_OVERDUE = """
+INSERT INTO run_call (practice_id, run_id, bulk) SELECT practice_id, run_id, false FROM durable_timer WHERE due_at < $1 AND NOT held
+ORDER BY due_at LIMIT $2 ON CONFLICT DO NOTHING
+"""
+
+
+class Orchestrator(Protocol):
+    """Whoever keeps runs going."""
+
+    async def look(self, called: list[Called]) -> list[Called]:
+        """Tell these runs to look; returns those that were told. Telling twice is harmless."""
+
+
+async def hand_over(inputs: list[tuple[Key, Input, Cause]], tx: Tx) -> None:
+    """Keep inputs for their runs, in this order, behind what waits there already."""
+    await _keep([(key, type(event).__name__, json_text(asdict(event)), json_text(asdict(cause))) for key, event, cause in inputs], tx)
+
+
+async def begin(runs: list[tuple[Key, Cause]], tx: Tx) -> None:
+    """These runs, which are new, belong to the durable engine and have not begun yet."""
+    await tx.execute(_BEGIN, [key[0] for key, _ in runs], [key[1] for key, _ in runs])
+    await hand_over([(key, Started(), cause) for key, cause in runs], tx)
+
+
+async def hand_over_events(events: list[tuple[Key, Happening]], tx: Tx) -> None:
+    """Keep events for their runs, which judge them when they come to them."""
+    once = {(key, one.id): one for key, one in events}
+    await _keep([(key, HAPPENED, json_text({"event_id": one.id}), json_text(asdict(one.cause))) for (key, _), one in once.items()], tx)
+
+
+async def _keep(kept: list[tuple[Key, str, str, str]], tx: Tx) -> None:
+    await tx.execute(
+        _INPUTS, [key[0] for key, *_ in kept], [key[1] for key, *_ in kept], [kind for _, kind, _, _ in kept],
+        [text for _, _, text, _ in kept], [cause for *_, cause in kept], tx.now,
+    )  # fmt: skip
+    await call({key for key, *_ in kept}, tx)
+
+
+async def call(keys: Iterable[Key], tx: Tx) -> None:
+    """These runs have something to look at."""
+    found = sorted(set(keys))
+    await tx.execute(_CALL, [key[0] for key in found], [key[1] for key in found])
+
+
+def input_of(kind: str, fields: dict[str, Any]) -> Input:
+    """An input as it was handed over."""
+    made: Input = _KINDS[kind](**fields)
+    return made
+
+
+async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
+    """Tell the orchestrator whom to look at: who was called, who has not answered, whose timer nobody rang. Returns how many heard it.
+
+    Runs of suspended practices are left alone until those are active again.
+    """
+    async with work.batch([], SYSTEM) as tx:
+        await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS)
+        called = await calls(tx.now - ANSWERED_WITHIN, CALLS, tx)
+    told = await orchestrator.look(called) if called else []
+    if told:  # dying here tells them once more
+        async with work.batch([], SYSTEM) as tx:
+            await tx.execute(_ASKED, [one.practice_id for one in told], [one.run_id for one in told], [one.number for one in told], tx.now)
+    return len(told)

@@ -1,0 +1,1 @@
+"""Told by Temporal: one workflow per run that waits, and the activity that brings the run on with our own commands."""

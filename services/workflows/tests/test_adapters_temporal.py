@@ -1,0 +1,95 @@
+"""What goes to Temporal is sealed, and Temporal being away is no trouble of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID, uuid4
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
+from temporalio.client import Client
+from temporalio.converter import DataConverter
+
+from libs.common.secrets import SealBroken, SecretBox
+from libs.testing.fixtures import SECRETS_KEYS
+from services.workflows.adapters.temporal import ENCODING, RunsOnTemporal, SealedPayloads, Temporal, sealing
+from services.workflows.rules.orchestration import Called, RunRef
+from services.workflows.tests.engine.temporal import Skipping
+from services.workflows.tests.histories.scenes import ENDED, PRACTICE, Scene, Stage, for_
+
+NEW_KEY = "new:" + hashlib.sha256(b"invented").hexdigest()
+
+
+def box(*keys: str) -> SecretBox:
+    return SecretBox.local(",".join(keys))
+
+
+async def sealed(text: bytes, *keys: str) -> Payload:
+    (payload,) = await SealedPayloads(box(*keys)).encode([Payload(metadata={"encoding": b"json/plain"}, data=text)])
+    return payload
+
+
+class TestSealing:
+    async def test_hides_everything_but_the_name_of_the_key(self) -> None:
+        payload = await sealed(b'"Kim Lorenz"', SECRETS_KEYS)
+        assert dict(payload.metadata) == {"encoding": ENCODING, "key": b"test"}
+        assert b"Kim" not in payload.SerializeToString()
+        assert b"json" not in payload.SerializeToString()
+
+    async def test_opens_what_it_sealed(self) -> None:
+        (opened,) = await SealedPayloads(box(SECRETS_KEYS)).decode([await sealed(b"1", SECRETS_KEYS)])
+        assert (opened.data, opened.metadata["encoding"]) == (b"1", b"json/plain")
+
+    async def test_opens_what_was_sealed_before_the_keys_were_changed(self) -> None:
+        before = await sealed(b"1", SECRETS_KEYS)
+        codec = SealedPayloads(box(NEW_KEY, SECRETS_KEYS))
+        (opened,) = await codec.decode([before])
+        assert opened.data == b"1"
+        assert (await sealed(b"1", NEW_KEY, SECRETS_KEYS)).metadata["key"] == b"new"
+
+    async def test_refuses_what_is_under_another_key_or_altered(self) -> None:
+        payload = await sealed(b"1", SECRETS_KEYS)
+        with pytest.raises(SealBroken):
+            await SealedPayloads(box(NEW_KEY)).decode([payload])
+        altered = Payload(metadata=payload.metadata, data=payload.data[:-1] + bytes([payload.data[-1] ^ 1]))
+        with pytest.raises(SealBroken):
+            await SealedPayloads(box(SECRETS_KEYS)).decode([altered])
+
+    async def test_carries_arguments_there_and_back(self) -> None:
+        converter: DataConverter = sealing(box(SECRETS_KEYS))
+        run = RunRef(str(uuid4()), str(uuid4()))
+        payloads = await converter.encode([run])
+        assert run.run_id.encode() not in payloads[0].SerializeToString()
+        assert await converter.decode(payloads, [RunRef]) == [run]
+
+    async def test_holds_for_what_went_wrong_too(self) -> None:
+        failure = Failure()
+        await sealing(box(SECRETS_KEYS)).encode_failure(ValueError("Kim Lorenz has no number"), failure)
+        assert failure.message == "Encoded failure"
+        assert b"Kim" not in failure.SerializeToString()
+
+    async def test_holds_for_all_that_the_server_keeps_of_a_run(self, skipping_server: Skipping) -> None:
+        """The server's own record of a run: only its workflow id names the run."""
+        scene = Scene([for_(60), ENDED])
+        (history,) = await Stage(skipping_server.environment).play(scene, 201)
+        run = UUID(int=201, version=4)
+        for event in history.events:
+            event.workflow_execution_started_event_attributes.workflow_id = ""
+            assert str(run).encode() not in event.SerializeToString()
+            assert b"seconds" not in event.SerializeToString()
+
+
+class TestBeingAway:
+    async def test_tells_nobody_and_raises_nothing(self) -> None:
+        calls = 0
+
+        async def nobody() -> Client:
+            nonlocal calls
+            calls += 1
+            return await Temporal("127.0.0.1:1", "default", box(SECRETS_KEYS)).connect()
+
+        orchestrator = RunsOnTemporal(nobody)
+        called = [Called(PRACTICE, uuid4(), number, bulk=False) for number in range(50)]
+        assert await orchestrator.look(called) == []
+        assert calls == 1  # nobody asks for each of them
