@@ -81,6 +81,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "POST /v1/gallery/{gallery_id}/use": {"name": "Welcome", "values": {"subject": "Welcome to our practice"}},
     "POST /v1/workflows/import": {"yaml": _FILE},
     "POST /v1/workflows/{workflow_id}/runs": {"filter": "patient.email != null", "values": {"reason": "flu season"}},
     "POST /v1/workflows/{workflow_id}/runs/preview": {"filter": "patient.birth_date != null && patient.birth_date < '1960-01-01'"},
