@@ -455,3 +455,20 @@ class TestHostileText:
         deep = b'{"values": {"a": ' + b"[" * 200 + b"]" * 200 + b"}}"
         answer = await client.post(f"/v1/workflows/{workflow}/runs", content=deep, headers=as_admin | {"content-type": "application/json"})
         assert answer.status_code in {201, 400, 422}, answer.text
+
+
+class TestWhy:
+    async def test_why_a_run_by_hand_began_or_not_is_explained(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
+        workflow = await engine.publish(by_hand(condition="patient.email != null"))
+        await engine.publish(definition())
+        (visit,) = await patients(engine, 1, None)
+        await post(client, f"/v1/workflows/{workflow}/runs", as_admin, {"patient_id": str(visit.patient_id)}, 201)
+        answer = await client.get("/v1/workflows/explanations", params={"patient_id": str(visit.patient_id)}, headers=as_admin)
+        assert answer.status_code == 200, answer.text
+        verdicts = [
+            (event["type"], one["workflow_id"], one["verdict"])
+            for event in answer.json()["items"]
+            for one in event["workflows"]
+            if one["verdict"] != "other_trigger"
+        ]
+        assert (RunRequested.type, str(workflow), "filtered") in verdicts
