@@ -48,7 +48,7 @@ def _extras(service: str, state: State) -> dict[str, str]:
     if service == "audit":
         return {"VANTAGE_LEDGER_SIGNING_KEY": state.secrets["ledger_signing_key"], "VANTAGE_LEDGER_ORIGIN": "ledger.vantage.example"}
     if service == "scheduling":
-        return {"VANTAGE_WEBHOOKS_ALLOW_PRIVATE": "true"}
+        return {"VANTAGE_WEBHOOKS_ALLOW_PRIVATE": "true", "VANTAGE_RETELL_URL": state.http("retell")}
     if service == "workflows":
         return {
             "VANTAGE_WORKFLOW_ENGINE": state.engine,

@@ -19,7 +19,7 @@ from libs.contracts.topics import SERVICES
 LOOPBACK = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (
-    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "auth",
+    "postgres", "kafka", "kafka_controller", "connect", "gateway", "gateway_tls", "gateway_admin", *SERVICES, "sendgrid", "calcom", "retell", "auth",
     "temporal", "temporal_ui",
 )  # fmt: skip
 ENGINES = ("builtin", "temporal")

@@ -24,7 +24,7 @@ from deploy.native.supervisor import Program, Supervisor, configuration
 from libs.common.clock import monotonic
 from libs.contracts.topics import SERVICES
 
-SIMULATORS = ("sendgrid", "calcom", "auth")
+SIMULATORS = ("sendgrid", "calcom", "retell", "auth")
 MODULES = {"auth": "supabase"}
 """Simulators that are named otherwise than what they stand for."""
 BACKBONE = ("postgres", "kafka", "connect")

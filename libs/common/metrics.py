@@ -19,3 +19,5 @@ MESSAGE_AGE_SECONDS = Histogram("vantage_message_age_seconds", "Age of a message
 BACKOFFS = Counter("vantage_backoffs_total", "Times the consumer waited because something outside was down.")
 PARKED_SUBJECTS = Gauge("vantage_parked_subjects", "Subjects that wait for a redrive.")
 DUTY_FAILURES = Counter("vantage_duty_failures_total", "Periodic duties that failed and will be tried again.", ["duty"])
+STUCK = Counter("vantage_stuck_total", "Work found standing still that somebody has to look at.", ["code"])
+REPAIRED = Counter("vantage_repaired_total", "Work found standing still and put right.")

@@ -149,6 +149,54 @@ def access_tables(service: str) -> None:
     tenant_table("access_entry", service, grant="SELECT, INSERT, UPDATE")
 
 
+def effect_tables(service: str) -> None:
+    """What an owner of actions knows of each effect (``libs.common.actions``), and when the next step of one is due.
+
+    ``request`` is kept only while an effect that leaves the house is open: it holds the action's parameters.
+    """
+    op.execute(
+        """
+        CREATE TABLE effect (
+          practice_id    uuid NOT NULL,
+          effect_key     uuid NOT NULL,
+          action         text NOT NULL,
+          run_id         uuid NOT NULL,
+          step_id        text NOT NULL,
+          state          text NOT NULL CHECK (state IN ('planned', 'dispatched', 'confirmed', 'failed', 'unknown')),
+          attempts       integer NOT NULL DEFAULT 0,
+          request        jsonb,
+          result         jsonb,
+          error_code     text,
+          correlation_id text NOT NULL,
+          causation_id   text NOT NULL,
+          traceparent    text NOT NULL,
+          planned_at     timestamptz NOT NULL,
+          dispatched_at  timestamptz,
+          finished_at    timestamptz,
+          PRIMARY KEY (practice_id, effect_key)
+        )
+        """
+    )
+    tenant_table("effect", service, grant="SELECT, INSERT, UPDATE")
+    effect_due_table(service)
+
+
+def effect_due_table(service: str) -> None:
+    """When somebody has to look after an open effect."""
+    op.execute(
+        """
+        CREATE TABLE effect_due (
+          practice_id uuid NOT NULL,
+          effect_key  uuid NOT NULL,
+          due_at      timestamptz NOT NULL,
+          PRIMARY KEY (practice_id, effect_key)
+        )
+        """
+    )
+    op.execute("CREATE INDEX effect_due_at ON effect_due (due_at)")
+    global_table("effect_due", service, "ids and times only; recovery looks across practices")
+
+
 def tenant_table(table: str, service: str, *, grant: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
     """Row security, enabled and forced, by the signed tenant context; grants for the application role."""
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import uvicorn
 import uvloop
@@ -17,7 +17,8 @@ from fastapi import APIRouter
 
 from libs.common import metrics
 from libs.common.access import Access, follow_access
-from libs.common.actions import ActionPlugin, publish_catalogue
+from libs.common.actions import ActionPlugin, discover, publish_catalogue
+from libs.common.actions.performing import Performing
 from libs.common.auth import Principal
 from libs.common.db import TenancySigner, make_engine
 from libs.common.duties import Duty, Run
@@ -36,6 +37,7 @@ from libs.common.telemetry import start_telemetry
 from libs.common.tokens import Issuer, KeySet, SharedSecret, TokenVerifier, house_issuer
 from libs.common.work import Work
 from libs.contracts import registry as _all_contracts  # noqa: F401 - makes every message type known
+from libs.contracts.actions import ActionRequest, ActionResult
 from libs.contracts.topics import topics_read_by
 
 log = get_logger()
@@ -101,6 +103,29 @@ class Service:
     def offers(self, plugins: list[ActionPlugin]) -> None:
         """Actions this service performs; published to the catalogue at start when changed."""
         self._plugins = plugins
+
+    def performs(
+        self,
+        request: type[ActionRequest],
+        finished: type[ActionResult],
+        *,
+        tools: Mapping[str, object] | None = None,
+        concurrency: int = 32,
+        lookup_after_seconds: float = 60.0,
+    ) -> Performing:
+        """Offer every installed action that names this service as its owner; what is returned takes the requests.
+
+        ``tools``: what handlers that leave the house may ask for by name.
+        """
+        plugins = discover(self.name)
+        self.offers(plugins)
+        performing = Performing(
+            self.work, plugins, (request, finished), tools or {}, concurrency=concurrency, lookup_after_seconds=lookup_after_seconds
+        )
+        if performing.leave_the_house:
+            self.background(performing.dispatcher.start, performing.dispatcher.stop)
+            self.every(seconds=1.0, run=performing.recover, name="recovery")
+        return performing
 
     def keeps_sealed(self, table: str, column: str, purpose: str) -> None:
         """Values of this column are sealed in the service's box for this purpose; a rotation of keys reaches them."""

@@ -117,17 +117,25 @@ class Tx:
     def new_id(self) -> UUID:
         return new_id()
 
-    def emit(self, message: Message, *, because: HasCause | Cause | None = None, practice_id: UUID | None = None) -> UUID:
+    def emit(
+        self,
+        message: Message,
+        *,
+        because: HasCause | Cause | None = None,
+        practice_id: UUID | None = None,
+        message_id: UUID | None = None,
+    ) -> UUID:
         """Say something when this transaction commits; returns the message's id.
 
         ``because`` gives correlation, causation and trace; without it the transaction's own cause counts. The
-        practice is that of ``practice_id``, else of ``because``, else of the transaction.
+        practice is that of ``practice_id``, else of ``because``, else of the transaction. A ``message_id`` of one's own is
+        said once for ever: a second time fails the transaction.
         """
         cause = self._cause_of(because)
         if practice_id is None:
             practice_id = because.practice_id if because is not None and not isinstance(because, Cause) else self.practice_id
         row = OutboxRow(
-            id=new_id(),
+            id=message_id or new_id(),
             topic=topic_of(type(message)).name,
             key=message.key if isinstance(message, Description) else str(practice_id),
             practice_id=practice_id,
@@ -160,17 +168,37 @@ class Tx:
         )
         return marked is True
 
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """What is done in here is undone when it raises, with what it emitted; the transaction itself goes on."""
+        await self._flush_session()
+        said, called = len(self._outbox), len(self._callbacks)
+        await self._raw.execute("SAVEPOINT attempt")
+        try:
+            yield
+            await self._flush_session()
+        except Exception:
+            del self._outbox[said:], self._callbacks[called:]
+            if self._session is not None:
+                self._session.expunge_all()
+            await self._raw.execute("ROLLBACK TO SAVEPOINT attempt")
+            raise
+        await self._raw.execute("RELEASE SAVEPOINT attempt")
+
     def after_commit(self, callback: Callable[[], object]) -> None:
         """Call this once the commit is durable. If we die in between it is never called: only a hint may depend on it."""
         self._callbacks.append(callback)
 
     async def flush(self) -> None:
         """Write what is pending: ORM objects, then outbox rows. Called before the commit."""
-        if self._session is not None:
-            await self._session.flush()
+        await self._flush_session()
         if self._outbox:
             rows, self._outbox = self._outbox, []
             await write_outbox(self._raw, rows)
+
+    async def _flush_session(self) -> None:
+        if self._session is not None:
+            await self._session.flush()
 
     def run_callbacks(self) -> None:
         for callback in self._callbacks:

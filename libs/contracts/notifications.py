@@ -48,8 +48,26 @@ class EmailStatusChanged(Event, type="vantage.notifications.email-status-changed
     reason_code: str | None = None
 
 
+class TaskCreated(Event, type="vantage.notifications.task-created.v1", subject="task/{task_id}"):
+    """There is something to do for the staff: for a user, for a role, or for everybody."""
+
+    task_id: UUID
+    patient_id: UUID | None = None
+    title: Personal[str]
+    due_at: AwareDatetime | None = None
+    assignee_role: str | None = None
+    assignee_id: UUID | None = None
+
+
+class TaskCompleted(Event, type="vantage.notifications.task-completed.v1", subject="task/{task_id}"):
+    """Somebody did what a task asked for; who is the envelope's actor."""
+
+    task_id: UUID
+    patient_id: UUID | None = None
+
+
 class PerformAction(ActionRequest, type="vantage.notifications.perform-action.v1", subject="effect/{effect_key}"):
-    """Asks the notifications service for one of its actions (``send_email``)."""
+    """Asks the notifications service for one of its actions (``send_email``, ``create_task``, ...)."""
 
 
 class ActionFinished(ActionResult, type="vantage.notifications.action-finished.v1", subject="effect/{effect_key}"):

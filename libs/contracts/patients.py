@@ -26,20 +26,25 @@ class PatientDetails(BaseModel):
 
 
 class PatientRegistered(Event, type="vantage.patients.patient-registered.v1", subject="patient/{patient_id}"):
-    """A practice knows a new patient."""
+    """A practice knows a new patient. ``bulk``: one of many at once, such as an import."""
 
     patient_id: UUID
     version: int
     details: Personal[PatientDetails]
+    bulk: bool = False
 
 
 class PatientUpdated(Event, type="vantage.patients.patient-updated.v1", subject="patient/{patient_id}"):
-    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change."""
+    """A patient's record changed: ``changed`` names the fields, ``details`` is the whole record after the change.
+
+    ``bulk``: one of many changes at once, such as an import.
+    """
 
     patient_id: UUID
     version: int
     changed: list[str]
     details: Personal[PatientDetails]
+    bulk: bool = False
 
 
 class PatientRecordViewed(Event, type="vantage.patients.patient-record-viewed.v1", subject="patient/{patient_id}"):
@@ -55,8 +60,38 @@ class PatientsListed(Event, type="vantage.patients.patients-listed.v1", subject=
     patient_ids: list[UUID]
 
 
+class PatientTagged(Event, type="vantage.patients.patient-tagged.v1", subject="patient/{patient_id}"):
+    """A patient was given a tag of the practice."""
+
+    patient_id: UUID
+    tag_id: UUID
+    tag: Personal[str]
+
+
+class PatientUntagged(Event, type="vantage.patients.patient-untagged.v1", subject="patient/{patient_id}"):
+    """A tag was taken from a patient."""
+
+    patient_id: UUID
+    tag_id: UUID
+    tag: Personal[str]
+
+
+class NoteAdded(Event, type="vantage.patients.note-added.v1", subject="patient/{patient_id}"):
+    """Somebody wrote a note about a patient. Its text stays where it was written."""
+
+    patient_id: UUID
+    note_id: UUID
+
+
+class NoteRemoved(Event, type="vantage.patients.note-removed.v1", subject="patient/{patient_id}"):
+    """A note written by mistake is no longer shown."""
+
+    patient_id: UUID
+    note_id: UUID
+
+
 class PerformAction(ActionRequest, type="vantage.patients.perform-action.v1", subject="effect/{effect_key}"):
-    """Asks the patients service for one of its actions (``update_patient``)."""
+    """Asks the patients service for one of its actions (``update_patient``, ``add_tag``, ...)."""
 
 
 class ActionFinished(ActionResult, type="vantage.patients.action-finished.v1", subject="effect/{effect_key}"):

@@ -43,9 +43,13 @@ class Permission(StrEnum):
     WEBHOOKS_WRITE = "webhooks:write"
     WORKFLOWS_READ = "workflows:read"
     WORKFLOWS_WRITE = "workflows:write"
+    EXPLANATIONS_READ = "explanations:read"
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
     MESSAGES_READ = "messages:read"
+    CALLS_READ = "calls:read"
+    TASKS_READ = "tasks:read"
+    TASKS_WRITE = "tasks:write"
     LEDGER_READ = "ledger:read"
     DEBUG_READ = "debug:read"
     DEBUG_SYSTEM = "debug:system"
@@ -54,11 +58,11 @@ class Permission(StrEnum):
 _ = Permission
 REGULAR_USER: P = frozenset({
     _.ME_READ, _.ME_WRITE, _.PRACTICE_READ, _.USERS_READ, _.PATIENTS_READ, _.PATIENTS_WRITE, _.APPOINTMENTS_READ, _.APPOINTMENTS_WRITE,
-    _.INTEGRATIONS_READ, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ,
+    _.INTEGRATIONS_READ, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ, _.CALLS_READ, _.TASKS_READ, _.TASKS_WRITE,
 })  # fmt: skip
 PRACTICE_ADMIN: P = REGULAR_USER | {
     _.PRACTICE_WRITE, _.USERS_WRITE, _.KEYS_READ, _.KEYS_WRITE, _.ENTRIES_READ, _.INTEGRATIONS_WRITE, _.WEBHOOKS_READ, _.WEBHOOKS_WRITE,
-    _.WORKFLOWS_WRITE, _.RUNS_WRITE, _.LEDGER_READ, _.DEBUG_READ,
+    _.WORKFLOWS_WRITE, _.EXPLANATIONS_READ, _.RUNS_WRITE, _.LEDGER_READ, _.DEBUG_READ,
 }  # fmt: skip
 VANTAGE_ADMIN: P = frozenset({_.ME_READ, _.PRACTICES_READ, _.PRACTICES_WRITE, _.ENTRIES_OPEN, _.DEBUG_READ, _.DEBUG_SYSTEM})
 """Outside every practice: names and states of practices, nothing of their people or patients."""
@@ -68,7 +72,7 @@ ENTERED: P = PRACTICE_ADMIN - {_.ME_WRITE, _.USERS_WRITE, _.KEYS_WRITE}
 
 SCOPES: P = frozenset({
     _.ME_READ, _.PRACTICE_READ, _.USERS_READ, _.PATIENTS_READ, _.PATIENTS_WRITE, _.APPOINTMENTS_READ, _.APPOINTMENTS_WRITE, _.WEBHOOKS_READ,
-    _.WEBHOOKS_WRITE, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ,
+    _.WEBHOOKS_WRITE, _.WORKFLOWS_READ, _.RUNS_READ, _.MESSAGES_READ, _.CALLS_READ, _.TASKS_READ, _.TASKS_WRITE,
 })  # fmt: skip
 """What an API key may be given, each for itself. ``me:read`` every key has."""
 

@@ -1,4 +1,4 @@
-"""What the scheduling service says: appointments, whoever booked them."""
+"""What the scheduling service says and is asked: appointments, whoever booked them, and calls with patients."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from libs.contracts.actions import ActionRequest, ActionResult
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 
@@ -94,3 +95,70 @@ class WebhookDeliveryExhausted(Event, type="vantage.scheduling.webhook-delivery-
     attempts: int
     last_attempt_at: datetime
     last_status: int | None = None
+
+
+class CallDirection(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class CallStatus(StrEnum):
+    REQUESTED = "requested"
+    REGISTERED = "registered"
+    ONGOING = "ongoing"
+    ENDED = "ended"
+    NOT_CONNECTED = "not_connected"
+    FAILED = "failed"
+
+
+class CallState(Event):
+    """The fields every call event carries. ``external_id`` is the provider's name of the call, ``effect_key`` what asked for it.
+
+    ``patient_id`` is None for a caller nobody is known by. Numbers and what was said are not told; ``GET /v1/calls/{call_id}`` shows them.
+    """
+
+    call_id: UUID
+    patient_id: UUID | None = None
+    direction: CallDirection
+    provider: str
+    external_id: str
+    agent_id: str
+    effect_key: UUID | None = None
+
+
+class CallStarted(CallState, type="vantage.scheduling.call-started.v1", subject="call/{call_id}"):
+    """Somebody answered. Said before the call's end, never for a call that did not connect."""
+
+    started_at: AwareDatetime
+
+
+class CallEnded(CallState, type="vantage.scheduling.call-ended.v1", subject="call/{call_id}"):
+    """The call is over, or never came about. ``disconnection_reason`` is the provider's own word; new ones appear without notice."""
+
+    connected: bool
+    ended_at: AwareDatetime
+    duration_seconds: int
+    disconnection_reason: str | None = None
+
+
+class CallAnalyzed(CallState, type="vantage.scheduling.call-analyzed.v1", subject="call/{call_id}"):
+    """What the provider makes of a call that is over; None where it does not say."""
+
+    successful: bool | None = None
+    in_voicemail: bool | None = None
+    sentiment: Personal[str | None] = None
+
+
+class CallsViewed(Event, type="vantage.scheduling.calls-viewed.v1", subject="calls/viewed"):
+    """Somebody read calls. ``view`` names the operation, ``call_ids`` holds those shown, at most 100."""
+
+    call_ids: list[UUID]
+    view: str
+
+
+class PerformAction(ActionRequest, type="vantage.scheduling.perform-action.v1", subject="effect/{effect_key}"):
+    """Asks the scheduling service for one of its actions (``book_appointment``, ``cancel_appointment``, ``start_call``)."""
+
+
+class ActionFinished(ActionResult, type="vantage.scheduling.action-finished.v1", subject="effect/{effect_key}"):
+    """What became of an action of the scheduling service."""

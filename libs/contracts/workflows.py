@@ -9,12 +9,15 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from libs.contracts.actions import ActionDescribed
+from libs.contracts.actions import ActionDescribed, ActionRequest, ActionResult
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 
 __all__ = [
     "ActionDescribed",
+    "ActionFinished",
+    "ExplanationsViewed",
+    "PerformAction",
     "RunFinished",
     "RunOutcome",
     "RunRequested",
@@ -114,3 +117,22 @@ class WebhookReceived(Event, type="vantage.workflows.webhook-received.v1", subje
     workflow_id: UUID
     body: Personal[dict[str, Any]]
     patient_id: UUID | None = None
+
+
+class PerformAction(ActionRequest, type="vantage.workflows.perform-action.v1", subject="effect/{effect_key}"):
+    """Asks the workflows service itself for one of its actions: to start or to stop another workflow."""
+
+
+class ActionFinished(ActionResult, type="vantage.workflows.action-finished.v1", subject="effect/{effect_key}"):
+    """What became of an action of the workflows service."""
+
+
+class ExplanationsViewed(Event, type="vantage.workflows.explanations-viewed.v1", subject="explanations/viewed"):
+    """Somebody read what was decided about events and what was known then. ``view``: explanations, dry_run or backtest.
+
+    ``event_ids`` holds those shown, at most 100.
+    """
+
+    event_ids: list[UUID]
+    patient_id: UUID | None = None
+    view: str

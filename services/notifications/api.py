@@ -1,4 +1,4 @@
-"""The HTTP door of notifications: messages, e-mail settings, SendGrid's reports."""
+"""The HTTP door of notifications: messages, tasks, e-mail settings, SendGrid's reports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from libs.common.actions.performing import Performing
 from libs.common.auth import Permission, Principal
 from libs.common.errors import NotFound
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, WorkDep, needs, public
@@ -18,6 +19,7 @@ from libs.contracts.notifications import MessageStatus
 from services.notifications.adapters import sendgrid_events
 from services.notifications.commands.reports import check_signature, take_reports
 from services.notifications.commands.settings import ConfigureEmail, EmailSettings, configure_email, show_email_settings
+from services.notifications.commands.tasks import TaskFilter, TaskStatus, TaskView, complete_task, list_tasks, show_task
 from services.notifications.queries import message_by_id, messages
 
 
@@ -47,7 +49,7 @@ def _view(row: Any) -> MessageView:
     return MessageView(**dict(row))
 
 
-def routes(box: SecretBox) -> Routes:
+def routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["notifications"])
 
     @router.get("/v1/messages", response_model=Page[MessageView], **needs(Permission.MESSAGES_READ))
@@ -93,7 +95,37 @@ def routes(box: SecretBox) -> Routes:
         async with work(Principal.system("sendgrid", practice_id)) as tx:
             tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
             await check_signature(lambda key: sendgrid_events.verify(raw, signature, timestamp, key), tx)
-            await take_reports(sendgrid_events.read(raw), tx)
+            await take_reports(sendgrid_events.read(raw), performing.record_in, tx)
         return Response(status_code=204)
 
+    _tasks(router)
     return router
+
+
+def _tasks(router: Routes) -> None:
+    @router.get("/v1/tasks", response_model=Page[TaskView], **needs(Permission.TASKS_READ))
+    async def tasks(
+        door: DoorDep,
+        status: TaskStatus | None = None,
+        mine: bool = False,
+        patient_id: UUID | None = None,
+        limit: LimitQuery = 50,
+        cursor: CursorQuery = None,
+    ) -> Page[TaskView]:
+        """List tasks for the staff, newest first. ``mine``: those for the caller, for their role, or for everybody."""
+        async with door.work() as tx:
+            wanted = TaskFilter(status=status, mine=mine, patient_id=patient_id)
+            views = await list_tasks(wanted, door.principal, tx, after=door.position(cursor), limit=limit)
+            return door.page(views, limit, lambda view: (view.id,))
+
+    @router.get("/v1/tasks/{task_id}", response_model=TaskView, **needs(Permission.TASKS_READ))
+    async def task(task_id: UUID, door: DoorDep) -> Response:
+        """Show a task."""
+        async with door.work() as tx:
+            return await door.answer(tx, await show_task(task_id, tx))
+
+    @router.post("/v1/tasks/{task_id}/complete", response_model=TaskView, **needs(Permission.TASKS_WRITE))
+    async def complete(task_id: UUID, door: DoorDep) -> Response:
+        """Complete a task. Completing it again changes nothing."""
+        async with door.work() as tx:
+            return await door.answer(tx, await complete_task(task_id, tx))

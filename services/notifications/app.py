@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from libs.common.actions import discover
 from libs.common.service import Service
-from services.notifications import api, consumers, timers
+from libs.contracts.notifications import ActionFinished, PerformAction
+from services.notifications import api, consumers
+from services.notifications.adapters.requests import MAX_SECONDS, Requests
 from services.notifications.adapters.sendgrid import SendGrid
-from services.notifications.commands.dispatcher import Dispatcher
 from services.notifications.commands.settings import PURPOSE
 from services.notifications.settings import Settings
 
@@ -18,14 +18,16 @@ def build(settings: Settings) -> Service:
     box = service.box
     service.keeps_sealed("email_settings", "api_key", PURPOSE)
     sendgrid = SendGrid(settings.sendgrid_url, settings.sendgrid_concurrency)
-    dispatcher = Dispatcher(
-        service.work, sendgrid, box, concurrency=settings.sendgrid_concurrency, lookup_after_seconds=settings.lookup_after_seconds
-    )
+    requests = Requests(development=settings.requests_allow_private, total_seconds=MAX_SECONDS)
     service.background(sendgrid.open, sendgrid.close)
-    service.background(dispatcher.start, dispatcher.stop)
-    service.api(api.routes(box))
-    service.consumes(partial(consumers.subscribe, take=dispatcher.take))
-    service.offers(discover("notifications"))
-    recover = partial(timers.recover, service.work, sendgrid, box, dispatcher.take, settings.lookup_after_seconds)
-    service.every(seconds=1.0, run=recover, name="recovery")
+    service.background(requests.open, requests.close)
+    performing = service.performs(
+        PerformAction,
+        ActionFinished,
+        tools={"mailer": sendgrid, "box": box, "requester": requests},
+        concurrency=settings.sendgrid_concurrency,
+        lookup_after_seconds=settings.lookup_after_seconds,
+    )
+    service.consumes(partial(consumers.subscribe, performing=performing))
+    service.api(api.routes(box, performing))
     return service

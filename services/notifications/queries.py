@@ -1,4 +1,4 @@
-"""Named selects over messages and settings."""
+"""Named selects over messages, settings and tasks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from libs.common.work import Tx
 
 _MESSAGE = """
 SELECT m.id, m.patient_id, m.subject, m.status, m.status_at, m.created_at, e.effect_key, e.run_id, e.step_id, e.state AS effect_state,
-       e.attempts, e.error_code, e.provider_message_id
+       e.attempts, e.error_code, e.result ->> 'provider_message_id' AS provider_message_id
 FROM message m JOIN effect e ON e.practice_id = m.practice_id AND e.effect_key = m.effect_key
 """
+
+_TASK = """
+SELECT id, patient_id, title, text, due_at, assignee_role, assignee_id, run_id, created_at, completed_at, completed_by FROM task
+"""
+_MEMBER = "SELECT EXISTS (SELECT 1 FROM access_member WHERE practice_id = $1 AND user_id = $2 AND active)"
 
 
 async def message_by_id(message_id: UUID, tx: Tx) -> asyncpg.Record | None:
@@ -37,3 +42,34 @@ async def settings_of(tx: Tx) -> asyncpg.Record | None:
     return await tx.row(
         "SELECT api_key, sender_email, sender_name, webhook_key, updated_at FROM email_settings WHERE practice_id = $1", tx.practice_id
     )
+
+
+async def task_by_id(task_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    return await tx.row(_TASK + "WHERE practice_id = $1 AND id = $2", tx.practice_id, task_id)
+
+
+async def tasks(
+    tx: Tx,
+    *,
+    completed: bool | None,
+    patient_id: UUID | None,
+    mine: bool,
+    user_id: UUID | None,
+    role: str | None,
+    after: tuple[str, ...] | None,
+    limit: int,
+) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more. ``mine``: for the user, for the role, or for everybody."""
+    return await tx.rows(
+        _TASK
+        + """
+        WHERE practice_id = $1 AND ($2::boolean IS NULL OR (completed_at IS NOT NULL) = $2) AND ($3::uuid IS NULL OR patient_id = $3)
+          AND (NOT $4 OR assignee_id = $5 OR assignee_role = $6 OR (assignee_id IS NULL AND assignee_role IS NULL))
+          AND ($7::uuid IS NULL OR id < $7) ORDER BY id DESC LIMIT $8
+        """,
+        tx.practice_id, completed, patient_id, mine, user_id, role, UUID(after[0]) if after else None, limit + 1,
+    )  # fmt: skip
+
+
+async def is_member(user_id: UUID, tx: Tx) -> bool:
+    return bool(await tx.value(_MEMBER, tx.practice_id, user_id))

@@ -11,3 +11,6 @@ class Settings(ServiceSettings):
     lookup_after_seconds: float = Field(
         default=900.0, ge=0, description="How long an unknown outcome rests before it is looked up: SendGrid's activity lags."
     )
+    requests_allow_private: bool = Field(
+        default=False, description="Requests of workflows may use http and loopback addresses. Development only."
+    )

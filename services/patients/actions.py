@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
-from services.patients.commands.actions import UpdatePatientResult
+from services.patients.commands.actions import (
+    AddNoteResult,
+    AddTagResult,
+    RemoveTagResult,
+    UpdatePatientResult,
+    perform_add_note,
+    perform_add_tag,
+    perform_remove_tag,
+    perform_update,
+)
+from services.patients.commands.notes import AddNote
 from services.patients.commands.records import UpdatePatient
+from services.patients.commands.tags import AddTag
 
 UPDATE_PATIENT = ActionPlugin(
     name="update_patient",
@@ -13,7 +24,39 @@ UPDATE_PATIENT = ActionPlugin(
     help="Changes fields of the patient's record. Fields left out stay as they are.",
     parameters=UpdatePatient,
     result=UpdatePatientResult,
+    handler=perform_update,
     idempotent=True,
-    lookup=False,
     personal_data=("name", "email", "phone", "birth_date"),
+)
+ADD_TAG = ActionPlugin(
+    name="add_tag",
+    owner="patients",
+    title="Add a tag",
+    help="Gives the patient one of the practice's tags; a new word becomes a new tag. A patient who has it keeps it.",
+    parameters=AddTag,
+    result=AddTagResult,
+    handler=perform_add_tag,
+    idempotent=True,
+    personal_data=("tag",),
+)
+REMOVE_TAG = ActionPlugin(
+    name="remove_tag",
+    owner="patients",
+    title="Remove a tag",
+    help="Takes a tag from the patient. A patient who does not have it stays as they are.",
+    parameters=AddTag,
+    result=RemoveTagResult,
+    handler=perform_remove_tag,
+    idempotent=True,
+    personal_data=("tag",),
+)
+ADD_NOTE = ActionPlugin(
+    name="add_note",
+    owner="patients",
+    title="Add a note",
+    help="Writes a note into the patient's record, signed by the workflow's run.",
+    parameters=AddNote,
+    result=AddNoteResult,
+    handler=perform_add_note,
+    personal_data=("note",),
 )

@@ -9,6 +9,7 @@ from fastapi import Query, Response
 
 from libs.common.auth import Permission
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, needs
+from services.patients.commands.notes import AddNote, NoteView, add_note, remove_note, show_notes
 from services.patients.commands.records import (
     PatientView,
     RegisterPatient,
@@ -18,41 +19,42 @@ from services.patients.commands.records import (
     show_patient,
     update_patient,
 )
+from services.patients.commands.tags import AddTag, PracticeTagView, TagNotFound, TagView, add_tag, list_tags, remove_tag, show_tags
 from services.patients.commands.timeline import TimelineView, show_timeline
 
 
 def routes() -> Routes:
-    router = Routes(prefix="/v1/patients", tags=["patients"])
+    router = Routes(tags=["patients"])
 
-    @router.post("", status_code=201, response_model=PatientView, **needs(Permission.PATIENTS_WRITE))
+    @router.post("/v1/patients", status_code=201, response_model=PatientView, **needs(Permission.PATIENTS_WRITE))
     async def register(cmd: RegisterPatient, door: DoorDep) -> Response:
         """Register a patient."""
         async with door.work() as tx:
             view = await register_patient(cmd, tx)
             return await door.answer(tx, view, status=201, headers={"ETag": f'"{view.version}"', "Location": f"/v1/patients/{view.id}"})
 
-    @router.get("", response_model=Page[PatientView], **needs(Permission.PATIENTS_READ))
+    @router.get("/v1/patients", response_model=Page[PatientView], **needs(Permission.PATIENTS_READ))
     async def list_page(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[PatientView]:
         """List patients by name. The reading is recorded."""
         async with door.work() as tx:
             views = await list_patients(tx, after=door.position(cursor), limit=limit)
             return door.page(views, limit, lambda view: (view.family_name, view.given_name, view.id))
 
-    @router.get("/{patient_id}", response_model=PatientView, **needs(Permission.PATIENTS_READ))
+    @router.get("/v1/patients/{patient_id}", response_model=PatientView, **needs(Permission.PATIENTS_READ))
     async def show(patient_id: UUID, door: DoorDep) -> Response:
         """Show a patient. The reading is recorded."""
         async with door.work() as tx:
             view = await show_patient(patient_id, tx)
             return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
 
-    @router.patch("/{patient_id}", response_model=PatientView, **needs(Permission.PATIENTS_WRITE))
+    @router.patch("/v1/patients/{patient_id}", response_model=PatientView, **needs(Permission.PATIENTS_WRITE))
     async def update(patient_id: UUID, cmd: UpdatePatient, door: DoorDep, if_match: IfMatch) -> Response:
         """Change fields of a patient. With If-Match, only when nobody changed it meanwhile."""
         async with door.work() as tx:
             view = await update_patient(patient_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
 
-    @router.get("/{patient_id}/timeline", response_model=Page[TimelineView], **needs(Permission.PATIENTS_READ))
+    @router.get("/v1/patients/{patient_id}/timeline", response_model=Page[TimelineView], **needs(Permission.PATIENTS_READ))
     async def timeline(
         patient_id: UUID,
         door: DoorDep,
@@ -65,4 +67,58 @@ def routes() -> Routes:
             entries = await show_timeline(patient_id, tx, kinds=kind, after=door.position(cursor), limit=limit)
             return door.page(entries, limit, lambda entry: (entry.at.isoformat(), entry.id))
 
+    _tags(router)
+    _notes(router)
     return router
+
+
+def _tags(router: Routes) -> None:
+    @router.get("/v1/tags", response_model=Page[PracticeTagView], **needs(Permission.PATIENTS_READ))
+    async def tags(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[PracticeTagView]:
+        """The practice's tags by name, and how many patients have each."""
+        async with door.work() as tx:
+            views = await list_tags(tx, after=door.position(cursor), limit=limit)
+            return door.page(views, limit, lambda view: (view.name, view.id))
+
+    @router.get("/v1/patients/{patient_id}/tags", response_model=list[TagView], **needs(Permission.PATIENTS_READ))
+    async def tags_of_patient(patient_id: UUID, door: DoorDep) -> list[TagView]:
+        """A patient's tags by name; there are at most 50. The reading is recorded."""
+        async with door.work() as tx:
+            return await show_tags(patient_id, tx)
+
+    @router.post("/v1/patients/{patient_id}/tags", response_model=TagView, **needs(Permission.PATIENTS_WRITE))
+    async def tag(patient_id: UUID, cmd: AddTag, door: DoorDep) -> Response:
+        """Give a patient a tag. A new word becomes a new tag of the practice; a patient who has it keeps it."""
+        async with door.work() as tx:
+            view, _ = await add_tag(patient_id, cmd, tx)
+            return await door.answer(tx, view)
+
+    @router.delete("/v1/patients/{patient_id}/tags/{tag_id}", status_code=204, **needs(Permission.PATIENTS_WRITE))
+    async def untag(patient_id: UUID, tag_id: UUID, door: DoorDep) -> Response:
+        """Take a tag from a patient."""
+        async with door.work() as tx:
+            if not await remove_tag(patient_id, tag_id, tx):
+                raise TagNotFound
+            return await door.answer(tx, None, status=204)
+
+
+def _notes(router: Routes) -> None:
+    @router.get("/v1/patients/{patient_id}/notes", response_model=Page[NoteView], **needs(Permission.PATIENTS_READ))
+    async def notes(patient_id: UUID, door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[NoteView]:
+        """Notes about a patient, newest first. The reading is recorded."""
+        async with door.work() as tx:
+            views = await show_notes(patient_id, tx, after=door.position(cursor), limit=limit)
+            return door.page(views, limit, lambda view: (view.id,))
+
+    @router.post("/v1/patients/{patient_id}/notes", status_code=201, response_model=NoteView, **needs(Permission.PATIENTS_WRITE))
+    async def note(patient_id: UUID, cmd: AddNote, door: DoorDep) -> Response:
+        """Write a note about a patient. Notes are not changed afterwards."""
+        async with door.work() as tx:
+            return await door.answer(tx, await add_note(patient_id, cmd, tx), status=201)
+
+    @router.delete("/v1/patients/{patient_id}/notes/{note_id}", status_code=204, **needs(Permission.PATIENTS_WRITE))
+    async def unnote(patient_id: UUID, note_id: UUID, door: DoorDep) -> Response:
+        """Take back a note that was written by mistake: it is no longer shown."""
+        async with door.work() as tx:
+            await remove_note(patient_id, note_id, tx)
+            return await door.answer(tx, None, status=204)

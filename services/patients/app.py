@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from libs.common.actions import discover
+from functools import partial
+
 from libs.common.service import Service
+from libs.contracts.patients import ActionFinished, PerformAction
 from services.patients import api, consumers
 from services.patients.settings import Settings
 
@@ -11,6 +13,6 @@ from services.patients.settings import Settings
 def build(settings: Settings) -> Service:
     service = Service("patients", settings)
     service.api(api.routes())
-    service.consumes(consumers.subscribe)
-    service.offers(discover("patients"))
+    performing = service.performs(PerformAction, ActionFinished)
+    service.consumes(partial(consumers.subscribe, performing=performing))
     return service

@@ -5,10 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import select, tuple_
 
 from libs.common.work import Tx
 from services.patients.model import Patient, TimelineEntry
+
+_TAGS = """
+SELECT t.id, t.name, p.added_at, p.added_by FROM patient_tag p JOIN tag t ON t.practice_id = p.practice_id AND t.id = p.tag_id
+WHERE p.practice_id = $1 AND p.patient_id = $2 ORDER BY t.key
+"""
+_ALL_TAGS = """
+SELECT t.id, t.name, (SELECT count(*) FROM patient_tag p WHERE p.practice_id = t.practice_id AND p.tag_id = t.id) AS patients
+FROM tag t WHERE t.practice_id = $1 AND ($2::text IS NULL OR (t.name, t.id) > ($2, $3::uuid)) ORDER BY t.name, t.id LIMIT $4
+"""
+_NOTES = """
+SELECT id, text, added_at, added_by FROM note
+WHERE practice_id = $1 AND patient_id = $2 AND removed_at IS NULL AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $4
+"""
 
 
 async def patient_by_id(patient_id: UUID, tx: Tx, *, for_update: bool = False) -> Patient | None:
@@ -38,3 +52,18 @@ async def timeline_of(
         query = query.where(tuple_(TimelineEntry.at, TimelineEntry.id) < (datetime.fromisoformat(at), UUID(entry_id)))
     query = query.order_by(TimelineEntry.at.desc(), TimelineEntry.id.desc()).limit(limit + 1)
     return list((await tx.session.execute(query)).scalars())
+
+
+async def tags_of(patient_id: UUID, tx: Tx) -> list[asyncpg.Record]:
+    return await tx.rows(_TAGS, tx.practice_id, patient_id)
+
+
+async def tags_of_practice(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
+    """By name; one more than ``limit`` when there is more."""
+    name, tag_id = after or (None, None)
+    return await tx.rows(_ALL_TAGS, tx.practice_id, name, UUID(tag_id) if tag_id else None, limit + 1)
+
+
+async def notes_of(patient_id: UUID, tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more."""
+    return await tx.rows(_NOTES, tx.practice_id, patient_id, UUID(after[0]) if after else None, limit + 1)

@@ -1,14 +1,17 @@
-"""How contact details are written, and what counts as a change. Pure."""
+"""How contact details and tags are written, and what counts as a change. Pure."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import date
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
 OLDEST_BIRTH_YEAR = 1880
+TAG_LENGTH = 50
+TAGS_OF_A_PATIENT = 50
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -41,6 +44,16 @@ def known_time_zone(name: str) -> str:
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+def normal_tag(text: str) -> str:
+    """One blank between words."""
+    return " ".join(text.split())
+
+
+def tag_key(name: str) -> str:
+    """The same for names that people take for the same tag: compatibility forms, capitals and blanks do not count."""
+    return unicodedata.normalize("NFKC", normal_tag(name)).casefold()
 
 
 def possible_birth_date(day: date, today: date) -> bool:

@@ -1,4 +1,4 @@
-"""What is remembered of an appointment. Its state changes are methods that refuse."""
+"""What is remembered of appointments and calls. Their state changes are methods; an appointment's refuse."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, MetaData
+from sqlalchemy import ARRAY, DateTime, MetaData, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from libs.common.db import Base
-from libs.contracts.scheduling import AppointmentSource, AppointmentStatus, Attendee
+from libs.contracts.scheduling import AppointmentSource, AppointmentStatus, Attendee, CallStatus
 from services.scheduling.rules.appointments import AlreadyAtThatTime, KeptByCalcom, Verb, status_after
+from services.scheduling.rules.calls import CallReport, News, later_status, news_of
 
 
 class SchedulingBase(Base):
@@ -91,3 +92,58 @@ class Appointment(SchedulingBase):
         self.status = status_after(AppointmentStatus(self.status), verb)
         self.version += 1
         self.updated_at = now
+
+
+class Call(SchedulingBase):
+    """A telephone call with a patient, or with somebody we do not know. ``told`` is what was said of it, in order.
+
+    ``summary`` and ``transcript`` are sealed. ``external_id`` is missing until the provider has named the call.
+    """
+
+    __tablename__ = "call"
+
+    practice_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    direction: Mapped[str]
+    status: Mapped[str]
+    provider: Mapped[str]
+    external_id: Mapped[str | None]
+    effect_key: Mapped[UUID | None]
+    patient_id: Mapped[UUID | None]
+    agent_id: Mapped[str]
+    from_number: Mapped[str | None]
+    to_number: Mapped[str | None]
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    duration_seconds: Mapped[int | None]
+    disconnection_reason: Mapped[str | None]
+    successful: Mapped[bool | None]
+    in_voicemail: Mapped[bool | None]
+    sentiment: Mapped[str | None]
+    summary: Mapped[bytes | None]
+    transcript: Mapped[bytes | None]
+    told: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+    def state(self) -> dict[str, Any]:
+        """The fields every call event carries."""
+        return {
+            "call_id": self.id, "patient_id": self.patient_id, "direction": self.direction, "provider": self.provider,
+            "external_id": self.external_id, "agent_id": self.agent_id, "effect_key": self.effect_key,
+        }  # fmt: skip
+
+    def hear(self, report: CallReport, now: datetime) -> tuple[News, ...]:
+        """Learn what a report tells; what it leaves out stays as it is. Returns what is to be said now."""
+        self.external_id = report.external_id
+        self.status = later_status(CallStatus(self.status), report.status)
+        self.agent_id = report.agent_id or self.agent_id
+        for name in ("from_number", "to_number", "started_at", "ended_at", "duration_seconds", "successful", "in_voicemail", "sentiment"):
+            told = getattr(report, name)
+            if told is not None:
+                setattr(self, name, told)
+        self.disconnection_reason = report.reason or self.disconnection_reason
+        news = news_of(report, {News(said) for said in self.told})
+        self.told = [*self.told, *news]
+        self.updated_at = now
+        return news

@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy import select, tuple_
 
 from libs.common.work import Tx
-from services.scheduling.model import Appointment
+from services.scheduling.model import Appointment, Call
 from services.scheduling.rules.attendees import AttendeeDetails, Candidate, match
 
 _CANDIDATES = """
@@ -69,6 +69,34 @@ async def calcom_secrets(tx: Tx) -> asyncpg.Record | None:
     )
 
 
+async def retell_settings(tx: Tx) -> asyncpg.Record | None:
+    """The settings of the transaction's practice, keys sealed."""
+    return await tx.row("SELECT * FROM retell_settings WHERE practice_id = $1", tx.practice_id)
+
+
+async def call_by_id(call_id: UUID, tx: Tx) -> Call | None:
+    return (await tx.session.execute(select(Call).where(Call.practice_id == tx.practice_id, Call.id == call_id))).scalar_one_or_none()
+
+
+async def call_reported(external_id: str, effect_key: UUID | None, tx: Tx) -> Call | None:
+    """The call a report is about, for change: the one of that name, else the one we asked for under that key and know no name of."""
+    named = Call.external_id == external_id
+    asked = (Call.effect_key == effect_key) & Call.external_id.is_(None)
+    query = select(Call).where(Call.practice_id == tx.practice_id, named | asked).order_by(Call.external_id.is_(None)).limit(1)
+    return (await tx.session.execute(query.with_for_update())).scalar_one_or_none()
+
+
+async def calls_newest_first(tx: Tx, *, patient_id: UUID | None, after: tuple[str, ...] | None, limit: int) -> list[Call]:
+    """One more than ``limit`` when there is more."""
+    query = select(Call).where(Call.practice_id == tx.practice_id)
+    if patient_id is not None:
+        query = query.where(Call.patient_id == patient_id)
+    if after is not None:
+        query = query.where(tuple_(Call.created_at, Call.id) < (datetime.fromisoformat(after[0]), UUID(after[1])))
+    query = query.order_by(Call.created_at.desc(), Call.id.desc()).limit(limit + 1)
+    return list((await tx.session.execute(query)).scalars())
+
+
 async def endpoint(tx: Tx) -> asyncpg.Record | None:
     return await tx.row("SELECT * FROM webhook_endpoint WHERE practice_id = $1", tx.practice_id)
 
@@ -79,13 +107,16 @@ async def deliveries(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> li
     return await tx.rows(_DELIVERIES, tx.practice_id, at, delivery_id, limit + 1)
 
 
-def lock_keys(practice_id: UUID, *, bookings: Iterable[str | None] = (), contacts: Iterable[str | None] = ()) -> list[int]:
+def lock_keys(
+    practice_id: UUID, *, bookings: Iterable[str | None] = (), contacts: Iterable[str | None] = (), calls: Iterable[str | None] = ()
+) -> list[int]:
     """Advisory lock numbers in the one order everybody takes them, so that nobody waits in a circle.
 
-    Whoever writes a booking holds its keys; whoever matches attendees, or learns of a contact, holds the addresses. Two
-    writers that could miss each other's rows therefore take turns.
+    Whoever writes a booking or a call holds its keys; whoever matches attendees, or learns of a contact, holds the
+    addresses. Two writers that could miss each other's rows therefore take turns.
     """
-    names = [f"{practice_id}|booking|{key}" for key in bookings if key] + [f"{practice_id}|contact|{key}" for key in contacts if key]
+    kinds = {"booking": bookings, "contact": contacts, "call": calls}
+    names = [f"{practice_id}|{kind}|{key}" for kind, keys in kinds.items() for key in keys if key]
     return sorted({int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True) for name in names})
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from libs.common.service import Service
+from libs.contracts.workflows import ActionFinished, PerformAction
 from services.workflows import api, consumers, timers
+from services.workflows.commands.backtesting import Backtests
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.webhooks import PURPOSE
 from services.workflows.rules.engines import ENGINES
 from services.workflows.rules.orchestration import Orchestration
 from services.workflows.settings import Settings
@@ -15,12 +18,31 @@ from services.workflows.settings import Settings
 def build(settings: Settings) -> Service:
     service = Service("workflows", settings)
     orchestration = Orchestration(settings.workflow_engine, lambda: service.wake("durable") if settings.temporal_address else None)
-    published = PublishedWorkflows(ENGINES[settings.cel_engine], orchestration)
+    engine = ENGINES[settings.cel_engine]
+    published = PublishedWorkflows(engine, orchestration)
+    for column in ("secret", "previous"):
+        service.keeps_sealed("webhook_secret", column, PURPOSE)
+    service.api(api.suppression_routes())
+    service.api(api.explanation_routes(published))
+    service.api(api.insight_routes(engine))
+    service.api(api.exchange_routes())
+    service.api(api.backtest_routes())
+    service.api(api.gallery_routes())
     service.api(api.definition_routes())
+    service.api(api.lifecycle_routes())
+    service.api(api.bulk_routes(partial(service.wake, "jobs")))
     service.api(api.run_routes(published))
+    service.api(api.starting_routes(engine, published, partial(service.wake, "jobs")))
+    service.api(api.webhook_routes(service.box, published))
     service.api(api.action_routes())
-    service.consumes(partial(consumers.subscribe, published=published, access=service.access))
+    performing = service.performs(PerformAction, ActionFinished, tools={"published": published})
+    service.consumes(partial(consumers.subscribe, published=published, access=service.access, performing=performing))
     service.every(seconds=0.5, run=partial(timers.fire_timers, service.work, published), name="timers")
+    service.every(seconds=1.0, run=partial(timers.follow_schedules, service.work, published), name="schedules")
+    service.every(seconds=1.0, run=partial(timers.work_on_jobs, service.work, timers.jobs(engine, published)), name="jobs")
+    service.every(seconds=60.0, run=timers.Watch(service.work, published).round, name="watchdog")
+    service.every(seconds=600, run=partial(timers.forget_history, service.work), name="history")
+    service.every(seconds=2, run=Backtests(service.work, engine).round, name="backtests")
     if settings.temporal_address is not None:
         _orchestrate(service, settings, settings.temporal_address, published)
     return service

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from libs.common.access import Access
+from libs.common.actions.performing import Performing
 from libs.common.errors import Held
 from libs.common.messaging import Consumer, Received
 from libs.common.work import Tx
-from libs.contracts import notifications, patients, practices
+from libs.contracts import notifications, patients, practices, scheduling, workflows
 from libs.contracts.actions import ActionDescribed
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.scheduling import AppointmentState
@@ -17,6 +18,7 @@ from services.workflows.commands.arrivals import bring_to_rest, deliver
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import follow_appointments, take_results
+from services.workflows.commands.schedules import follow_zone
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import start_runs
 from services.workflows.rules.triggers import TRIGGERS
@@ -26,7 +28,7 @@ class PracticeHeld(Held):
     """The practice is suspended; this waits."""
 
 
-def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access) -> None:
+def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access, performing: Performing) -> None:
     @consumer.first
     async def in_turn(events: list[Received[Any]], tx: Tx) -> None:
         await one_at_a_time({event.practice_id for event in events if event.practice_id != PLATFORM}, tx)
@@ -52,8 +54,14 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access)
     @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
+        await follow_zone(event.practice_id, tx)
 
-    @consumer.on_batch(patients.ActionFinished, notifications.ActionFinished)
+    @consumer.on_batch(workflows.PerformAction)
+    async def requested(events: list[Received[Any]], tx: Tx) -> None:
+        await _hold_suspended(events, tx)
+        await performing.take(events, tx)
+
+    @consumer.on_batch(patients.ActionFinished, scheduling.ActionFinished, notifications.ActionFinished, workflows.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
         await bring_to_rest(await take_results(events, published, tx), published, tx)

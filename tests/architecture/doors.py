@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 from uuid import UUID, uuid4
@@ -33,13 +33,22 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "key_id": (("practices.api_key", {"scopes": "{patients:read}", "addresses": "{}"}),),
     "entry_id": (("practices.admin_entry", {"expires_at": "2100-01-01T00:00:00Z"}),),
     "patient_id": (("patients.patient", {}),),
+    "tag_id": (("patients.tag", {}),),
+    "note_id": (("patients.note", {}),),
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
+    "call_id": (("scheduling.call", {"direction": "inbound", "status": "ended"}),),
     "delivery_id": (("scheduling.webhook_delivery", {"state": "exhausted"}),),
-    "workflow_id": (("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),),
+    "workflow_id": (
+        ("workflows.workflow", {"draft": json.dumps(_DEFINITION)}),
+        ("workflows.workflow_version", {"workflow_id": "{id}", "definition": json.dumps(_DEFINITION)}),
+    ),
+    "backtest_id": (("workflows.backtest", {"status": "queued"}),),
     "run_id": (("workflows.run", {"status": "running"}),),
+    "job_id": (("workflows.job", {"kind": "runs", "status": "running", "wish": "{}"}),),
     "message_id": (("notifications.message", {"effect_key": "{id}"}), ("notifications.effect", {"effect_key": "{id}", "state": "planned"})),
+    "task_id": (("notifications.task", {}),),
     "event_id": (("audit.entry", {"event_id": "{id}", "entry": b"{}", "leaf": b"x" * 32}),),
 }
 """For each id in a path or query: the rows that make it exist. ``{id}`` is the id; everything else is made up."""
@@ -54,11 +63,24 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/practices/{practice_id}/entries": {"reason": "a support case of theirs"},
     "POST /v1/appointments": {**EXAMPLES["POST /v1/appointments"], "patient_id": "{patient_id}"},
     "PATCH /v1/patients/{patient_id}": {"family_name": "Holm"},
+    "POST /v1/patients/{patient_id}/tags": {"tag": "Recall"},
+    "POST /v1/patients/{patient_id}/notes": {"text": "Was called."},
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
+    "POST /v1/workflows/{workflow_id}/runs": {"patient_id": "{patient_id}"},
+    "POST /v1/workflows/{workflow_id}/runs/preview": EXAMPLES["POST /v1/workflows/{workflow_id}/runs/preview"],
+    "POST /v1/workflows/{workflow_id}/webhook-secret": {},
+    "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "wishes no messages"},
+    "POST /v1/runs/{run_id}/rerun": {},
+    "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
+    "POST /v1/workflows/{workflow_id}/dry-run": {},
+    "POST /v1/workflows/{workflow_id}/backtests": {"days": 1},
 }
 """A valid body for each operation that takes an id and a body."""
+
+NAMES = {"version": 1, "gallery_id": "new-patient-welcome"}
+"""What else stands in paths: numbers and names that are nobody's."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,10 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    def at(self, ids: Mapping[str, object]) -> str:
+        """Its address."""
+        return self.path.format_map({**NAMES, **ids})
 
 
 def build(service: str, database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> Service:

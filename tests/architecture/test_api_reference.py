@@ -82,7 +82,7 @@ async def test_its_examples_are_taken(
     body = EXAMPLES[name]
     if "workflows" in name:
         root.execute("INSERT INTO workflows.action VALUES ('send_email', %s, now()) ON CONFLICT DO NOTHING", [_SEND_EMAIL])
-    answer = await clients[operation.service].request(operation.method, operation.path.format_map(values), json=body, headers=sent)
+    answer = await clients[operation.service].request(operation.method, operation.at(values), json=body, headers=sent)
     if name == "POST /v1/practices/{practice_id}/entries":  # the caller is known to the door only
         assert answer.status_code == 403, answer.text
         return

@@ -16,7 +16,9 @@ OPERATIONS = list(operations())
 PROTECTED = [operation for operation in OPERATIONS if operation.permission is not None]
 PUBLIC = {
     "POST /webhooks/calcom/{practice_id}",
+    "POST /webhooks/retell/{practice_id}",
     "POST /webhooks/sendgrid/{practice_id}",
+    "POST /webhooks/workflows/{practice_id}/{workflow_id}",
     "POST /hooks/supabase/access-token",
     "POST /hooks/supabase/user-change",
 }
@@ -28,7 +30,7 @@ Clients = dict[str, httpx.AsyncClient]
 
 async def refused(operation: Operation, client: httpx.AsyncClient, sent: dict[str, str]) -> bool:
     """Whether the door itself refuses; what happens behind it is not asked here."""
-    path = operation.path.format_map({name: uuid4() for name in operation.ids})
+    path = operation.at({name: uuid4() for name in operation.ids})
     body: dict[str, str] | None = None if operation.method in {"GET", "DELETE"} else {}
     answer = await client.request(operation.method, path, json=body, headers=sent)
     assert answer.status_code != 401, answer.text

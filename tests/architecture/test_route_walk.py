@@ -38,7 +38,7 @@ WALKS = [(op, kind) for op in WITH_IDS for kind, (may, _) in KINDS.items() if op
 
 
 async def walk(operation: Operation, values: dict[str, UUID], client: httpx.AsyncClient, sent: Headers) -> httpx.Response:
-    path = operation.path.format_map(values)
+    path = operation.at(values)
     query = {name: str(values[name]) for name in operation.query_ids}
     body = {
         name: str(values[name]) if value == f"{{{name}}}" else value for name, value in BODIES.get(str(operation), {}).items()

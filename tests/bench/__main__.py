@@ -22,6 +22,7 @@ from libs.testing.probe import until
 from libs.testing.stack import Stack, running
 from tests.bench.figures import percentile, usage
 from tests.bench.load import Sent, closed, poisson
+from tests.bench.runs import event_to_action, sustained_runs
 from tests.e2e.booking import ONE_MAIL
 
 PRACTICES = 50
@@ -48,6 +49,13 @@ def people_of(system: Stack, practices: list[Practice], count: int) -> list[tupl
     asyncio.run(register())
     system.drained(within=120)
     return people
+
+
+def patients_of(system: Stack, practices: list[Practice]) -> list[tuple[Practice, str]]:
+    """Everybody registered so far, the practices in turn."""
+    by_id = {practice.id: practice for practice in practices}
+    rows = system.sql("SELECT practice_id::text, id::text FROM patients.patient ORDER BY random()")
+    return [(by_id[practice], patient) for practice, patient in rows if practice in by_id]
 
 
 def accepted(system: Stack, emails: set[str]) -> dict[str, list[float]]:
@@ -189,7 +197,7 @@ def memory(system: Stack) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the sustained run")
-    parser.add_argument("--only", choices=["outbox", "pipeline", "sustained"], default=None)
+    parser.add_argument("--only", choices=["outbox", "pipeline", "sustained", "runs"], default=None)
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} processors, Python {platform.python_version()}\n")
     with running(traces=False) as system:
@@ -207,6 +215,11 @@ def main() -> int:
         if options.only in {None, "pipeline"}:
             report_pipeline(system, "booking → e-mail accepted", poisson(system, people_of(system, practices, 200), 10))
             report_pipeline(system, "booking → e-mail accepted", poisson(system, people_of(system, practices, 1000), 50))
+        if options.only in {None, "runs"}:
+            known = patients_of(system, practices)
+            event_to_action(system, known, 10, 20)
+            event_to_action(system, known, 50, 20)
+            sustained_runs(system, known, options.seconds)
         if options.only in {None, "sustained"}:
             sustained(system, practices, options.seconds, 32)
         if options.only in {None, "outbox"}:

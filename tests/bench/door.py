@@ -1,6 +1,6 @@
 """``python -m tests.bench.door``: what authentication, row security and the gateway cost a request.
 
-The same read bare, through a door of the house, and through the gateway and that door: in turns, in one run, on a
+The same row, and the same page of fifty rows, bare, through a door of the house, and through the gateway and that door: in turns, in one run, on a
 Postgres with a thousand practices. One caller on kept connections.
 """
 
@@ -35,6 +35,14 @@ ROUNDS = 60
 EACH = 50
 PRACTICES = 1000
 
+Figures = dict[tuple[str, str], list[float]]
+"""Milliseconds of each request, by what is read and through which door."""
+
+_MEMBERS = """
+INSERT INTO practices.member (practice_id, id, name, email, role, status, version, created_at)
+SELECT %s, gen_random_uuid(), 'Member ' || n, 'm' || n || '@practice.example', 'regular_user', 'active', 1, now() FROM generate_series(1, 60) n
+"""
+
 
 def main() -> int:
     print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} processors, Python {platform.python_version()}\n")
@@ -49,15 +57,15 @@ def main() -> int:
             found = _measured(TestDatabase("127.0.0.1", cluster.port, TEMPLATE), directory)
         finally:
             cluster.stop_detached()
-    bare = percentile(found["bare handler"], 0.5)
-    print("| one read | requests | p50 ms | p99 ms | p50 against bare |\n| --- | --- | --- | --- | --- |")
-    for door, milliseconds in found.items():
+    print("| read | requests | p50 ms | p99 ms | p50 against bare |\n| --- | --- | --- | --- | --- |")
+    for (what, door), milliseconds in found.items():
+        bare = percentile(found[what, "bare handler"], 0.5)
         p50, p99 = percentile(milliseconds, 0.5), percentile(milliseconds, 0.99)
-        print(f"| {door} | {len(milliseconds)} | {p50:.2f} | {p99:.2f} | {p50 / bare:.2f}× |")
+        print(f"| {what}, {door} | {len(milliseconds)} | {p50:.2f} | {p99:.2f} | {p50 / bare:.2f}× |")
     return 0
 
 
-def _measured(database: TestDatabase, directory: Path) -> dict[str, list[float]]:
+def _measured(database: TestDatabase, directory: Path) -> Figures:
     behind = Behind()
     behind.close()
     behind.port = _free_port()
@@ -92,18 +100,21 @@ def _fill(database: TestDatabase) -> tuple[UUID, str]:
             connection.execute(
                 "INSERT INTO practices.access_member VALUES (%s, %s, gen_random_uuid(), 'regular_user', true, 1)", [practice, identity]
             )
+            connection.execute(_MEMBERS, [practice])
         connection.execute("ANALYZE")
     return practices[0], identity
 
 
-async def _knock(service: str, gateway: str, practice: UUID, token: str) -> dict[str, list[float]]:
+async def _knock(service: str, gateway: str, practice: UUID, token: str) -> Figures:
     proof = {"Authorization": f"Bearer {token}"}
-    doors: dict[str, tuple[str, dict[str, str]]] = {
-        "bare handler": (f"{service}/bare/{practice}", {}),
-        "token, tenancy, row security": (f"{service}/v1/practices/{practice}", proof),
-        "gateway, token, tenancy, row security": (f"{gateway}/v1/practices/{practice}", proof),
-    }
-    found: dict[str, list[float]] = {name: [] for name in doors}
+    doors: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}
+    for what, path in (("one row", str(practice)), ("a page of fifty rows", f"{practice}/members")):
+        doors |= {
+            (what, "bare handler"): (f"{service}/bare/{path}", {}),
+            (what, "token, tenancy, row security"): (f"{service}/v1/practices/{path}", proof),
+            (what, "gateway, token, tenancy, row security"): (f"{gateway}/v1/practices/{path}", proof),
+        }
+    found: Figures = {name: [] for name in doors}
     async with aiohttp.ClientSession() as session:
         for number in range(ROUNDS + 4):
             for name, (url, headers) in doors.items():

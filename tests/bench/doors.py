@@ -1,4 +1,4 @@
-"""One read behind two doors, in one process: bare, and as every service of the house serves it.
+"""One row and one page behind two doors, in one process: bare, and as every service of the house serves it.
 
 Framework, telemetry, pool, query and answer are the same. The bare door asks for no token, sets no tenant context and
 reads as a role that row security does not bind. What differs is what this house adds.
@@ -33,10 +33,17 @@ from libs.testing.fixtures import CURSOR_KEY, GATEWAY_KEY, GATEWAY_PROOF, SECRET
 from libs.testing.postgres import TENANCY_KEY
 
 SQL = "SELECT practice_id, name, time_zone, profile, version, created_at FROM practices.practice WHERE practice_id = $1"
+PAGE_SQL = (
+    "SELECT id, name, email, role, status, version, created_at FROM practices.member WHERE practice_id = $1 ORDER BY name, id LIMIT 50"
+)
 
 
 def _view(row: Any) -> dict[str, Any]:
     return dict(row)
+
+
+def _page(rows: list[Any]) -> dict[str, Any]:
+    return {"items": [dict(row) for row in rows], "next_cursor": None}
 
 
 def routes(bare: Work) -> Routes:
@@ -51,10 +58,24 @@ def routes(bare: Work) -> Routes:
             await raw.execute("COMMIT")
         return Response(orjson.dumps(_view(row), default=str), media_type="application/json")
 
+    @router.get("/bare/{practice_id}/members", **public("nothing: that is the point"))
+    async def page_bare(practice_id: UUID) -> Response:
+        async with bare.engine.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.execute("BEGIN")
+            rows = await raw.fetch(PAGE_SQL, practice_id)
+            await raw.execute("COMMIT")
+        return Response(orjson.dumps(_page(rows), default=str), media_type="application/json")
+
     @router.get("/v1/practices/{practice_id}", **needs(Permission.PRACTICE_READ))
     async def read(practice_id: UUID, door: DoorDep) -> Response:
         async with door.work() as tx:
             return await door.answer(tx, _view(await tx.row(SQL, practice_id)))
+
+    @router.get("/v1/practices/{practice_id}/members", **needs(Permission.PRACTICE_READ))
+    async def page(practice_id: UUID, door: DoorDep) -> Response:
+        async with door.work() as tx:
+            return await door.answer(tx, _page(await tx.rows(PAGE_SQL, practice_id)))
 
     @router.get("/.well-known/jwks.json", **public("keys are public"))
     async def jwks(_request: Request) -> Response:

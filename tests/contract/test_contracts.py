@@ -17,6 +17,7 @@ import yaml
 from libs.common.access import follow_access
 from libs.common.messaging import Consumer
 from libs.contracts.access import DENIED, AccessDenied
+from libs.contracts.actions import ActionResult
 from libs.contracts.envelope import Description, Message, read_envelope, schema_uri
 from libs.contracts.registry import MESSAGES
 from libs.contracts.topics import SERVICES, TOPICS, topic_of, topics_read_by
@@ -165,6 +166,20 @@ def constructed(service: str) -> frozenset[str]:
     return frozenset(func.id if isinstance(func, ast.Name) else func.attr for func in calls if isinstance(func, (ast.Name, ast.Attribute)))
 
 
+@cache
+def performed(service: str) -> frozenset[str]:
+    """Names that a service's app hands to ``Service.performs``."""
+    return frozenset(
+        argument.id
+        for source in sources(ROOT / "services" / service)
+        if source.parts == ("app.py",)
+        for node in source.nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "performs"
+        for argument in node.args
+        if isinstance(argument, ast.Name)
+    )
+
+
 class TestSwitchboard:
     @pytest.mark.parametrize("name", TYPES)
     def test_every_event_is_said_by_its_owner_and_every_command_by_a_writer(self, name: str) -> None:
@@ -173,6 +188,9 @@ class TestSwitchboard:
             return  # said by libs.common.actions for whoever has plug-ins
         if issubclass(message, AccessDenied):
             assert DENIED[message.owner] is message  # said by the door of whichever service refuses
+            return
+        if issubclass(message, ActionResult):
+            assert message.__name__ in performed(message.owner)  # said by libs.common.actions for whoever has plug-ins
             return
         writers = topic_of(message).writers
         said_by = [service for service in writers if message.__name__ in constructed(service) or _by_table(service, message)]

@@ -78,7 +78,13 @@ class TestTokens:
         assert behind.passed == []
 
     def test_signed_webhooks_and_hooks_need_none(self, entrance: Gate, behind: Behind) -> None:
-        for path in (f"/webhooks/calcom/{uuid4()}", f"/webhooks/sendgrid/{uuid4()}", "/hooks/supabase/access-token"):
+        for path in (
+            f"/webhooks/calcom/{uuid4()}",
+            f"/webhooks/retell/{uuid4()}",
+            f"/webhooks/sendgrid/{uuid4()}",
+            f"/webhooks/workflows/{uuid4()}/{uuid4()}",
+            "/hooks/supabase/access-token",
+        ):
             assert httpx.post(entrance.url + path, content=b"{}").status_code == 200
 
     def test_a_preflight_needs_none(self, entrance: Gate, behind: Behind) -> None:

@@ -17,6 +17,14 @@ _DEFINITION = {
         {"kind": "wait", "id": "two-hours", "duration": "PT2H"},
     ],
 }
+_FILE = """\
+format: vantage.workflow/1
+name: Two hours later
+definition:
+  trigger: {event: vantage.scheduling.appointment-booked.v1}
+  steps:
+    - {kind: wait, id: two-hours, duration: PT2H}
+"""
 _USER = {"name": "Jonas Falk", "email": "jonas.falk@lindenhof.example", "role": "regular_user"}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -49,6 +57,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "birth_date": "1987-04-12",
     },
     "PATCH /v1/patients/{patient_id}": {"phone": "+49 170 7654321"},
+    "POST /v1/patients/{patient_id}/tags": {"tag": "Recall"},
+    "POST /v1/patients/{patient_id}/notes": {"text": "Prefers to be called in the morning."},
     "POST /v1/appointments": {
         "starts_at": "2030-01-07T09:00:00Z",
         "ends_at": "2030-01-07T09:30:00Z",
@@ -60,12 +70,42 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-08T09:00:00Z", "ends_at": "2030-01-08T09:30:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {"reason": "The patient is ill."},
     "PUT /v1/calcom-settings": {"webhook_secret": "at least sixteen characters of your own"},
+    "PUT /v1/retell-settings": {
+        "api_key": "key_of_at_least_sixteen_characters",
+        "from_number": "+12025550123",
+        "agent_id": "agent_reception",
+    },
     "PUT /v1/webhook-endpoint": {
         "url": "https://hooks.integrator.example/vantage",
         "event_types": ["appointment.booked"],
     },
     "POST /v1/workflows": {"name": "Intake and reminder", "definition": _DEFINITION},
     "PUT /v1/workflows/{workflow_id}": {"name": "Intake", "definition": _DEFINITION},
+    "POST /v1/gallery/{gallery_id}/use": {"name": "Welcome", "values": {"subject": "Welcome to our practice"}},
+    "POST /v1/workflows/import": {"yaml": _FILE},
+    "POST /v1/workflows/{workflow_id}/runs": {"filter": "patient.email != null", "values": {"reason": "flu season"}},
+    "POST /v1/workflows/{workflow_id}/runs/preview": {"filter": "patient.birth_date != null && patient.birth_date < '1960-01-01'"},
+    "POST /v1/workflows/{workflow_id}/webhook-secret": {"overlap_hours": 24},
+    "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "Wishes to be called by a person only."},
+    "POST /v1/runs/{run_id}/rerun": {},
+    "POST /v1/runs/bulk/preview": {"verb": "cancel", "filter": {"status": "running", "started_before": "2030-01-01T00:00:00Z"}},
+    "POST /v1/runs/bulk": {
+        "verb": "retry",
+        "fingerprint": {
+            "workflow_id": "0198a1b2-0041-7000-8000-000000000041",
+            "failed_step": "intake",
+            "error_code": "patient_has_no_email",
+        },
+    },
+    "POST /v1/workflows/{workflow_id}/backtests": {"days": 14, "compare_with": "published"},
+    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
+    "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
+    "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
+    "POST /v1/workflows/{workflow_id}/dry-run": {
+        "now": "2030-01-07T08:00:00Z",
+        "patient": {"given_name": "Mira", "email": "mira.holm@mail.example"},
+        "answers": {"intake": [{"outcome": "failed", "error_code": "provider_down", "retryable": True}, {"outcome": "succeeded"}]},
+    },
     "PUT /v1/email-settings": {
         "api_key": "SG.your-key",
         "sender_email": "desk@lindenhof.example",

@@ -45,7 +45,10 @@ PROBLEM = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {name: {"type": "string"} for name in ("pointer", "in", "code", "message")},
+                "properties": {
+                    **{name: {"type": "string"} for name in ("pointer", "in", "code", "message", "step", "hint", "severity")},
+                    "column": {"type": "integer"},
+                },
                 "required": ["pointer", "code", "message"],
             },
         },

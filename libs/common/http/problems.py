@@ -27,9 +27,9 @@ _TITLES = {
 
 
 def problem(
-    status: int, code: str, title: str, *, errors: list[dict[str, str]] | None = None, headers: dict[str, str] | None = None, **extra: Any
+    status: int, code: str, title: str, *, errors: list[dict[str, Any]] | None = None, headers: dict[str, str] | None = None, **extra: Any
 ) -> Response:
-    """A problem document. ``errors``: one ``{pointer, code, message}`` per offending field."""
+    """A problem document. ``errors``: one ``{pointer, code, message}`` per offending field, and what else is known of it."""
     body: dict[str, Any] = {"type": f"https://errors.vantage.example/{code}", "title": title, "status": status, "code": code, **extra}
     if errors:
         body["errors"] = errors
@@ -46,8 +46,11 @@ async def on_trouble(_: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    errors = [{"pointer": error.pointer, "code": error.code, "message": error.message}] if error.pointer else None
-    return problem(error.status, error.code, error.message, errors=errors, headers=headers, **error.details)
+    details = dict(error.details)
+    errors = details.pop("errors", None)
+    if errors is None and error.pointer:
+        errors = [{"pointer": error.pointer, "code": error.code, "message": error.message}]
+    return problem(error.status, error.code, error.message, errors=errors, headers=headers, **details)
 
 
 async def on_invalid_input(_: Request, error: Exception) -> Response:

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import BaseModel
 
 from libs.common import telemetry
-from libs.common.actions import ActionPlugin, ParametersInvalid, discover, parameters_of, publish_catalogue
+from libs.common.actions import ActionPlugin, Effect, ParametersInvalid, discover, parameters_of, publish_catalogue
 from libs.common.auth import Principal
 from libs.common.duties import Duty
 from libs.common.logging import get_logger, start_logging
@@ -34,7 +34,7 @@ from libs.common.service import Service
 from libs.common.settings import ServiceSettings
 from libs.common.telemetry import context_of, current_traceparent, link_to, outgoing_headers, span, traceparent_of
 from libs.common.tests.conftest import SERVICE
-from libs.common.work import Work
+from libs.common.work import Tx, Work
 from libs.contracts.actions import ActionRequest
 from libs.contracts.envelope import PLATFORM
 from libs.contracts.registry import MESSAGES
@@ -192,7 +192,11 @@ class Parameters(BaseModel):
     size: int = 1
 
 
-PLUGIN = ActionPlugin(f"test_{uuid4().hex}", SERVICE, "Test", "Tests.", Parameters, Parameters, idempotent=True, lookup=False)
+async def echo(parameters: Parameters, effect: Effect, tx: Tx) -> Parameters:
+    return parameters
+
+
+PLUGIN = ActionPlugin(f"test_{uuid4().hex}", SERVICE, "Test", "Tests.", Parameters, Parameters, echo, idempotent=True)
 
 
 class TestActions:
@@ -209,7 +213,7 @@ class TestActions:
         assert (refused.value.pointer, refused.value.details) == ("/size", {"problem": "int_parsing"})
 
     def test_only_the_owners_plug_ins_are_found(self) -> None:
-        assert [plugin.name for plugin in discover("patients")] == ["update_patient"]
+        assert [plugin.name for plugin in discover("patients")] == ["add_note", "add_tag", "remove_tag", "update_patient"]
         assert discover("audit") == []
 
     def test_a_plug_in_that_is_none_stops_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,13 +224,13 @@ class TestActions:
             def load(self) -> object:
                 return "not a plug-in"
 
-        monkeypatch.setattr("libs.common.actions.entry_points", lambda group: [Point()])
+        monkeypatch.setattr("libs.common.actions.catalogue.entry_points", lambda group: [Point()])
         with pytest.raises(TypeError, match="broken"):
             discover(SERVICE)
 
     async def test_the_catalogue_is_said_when_it_changed_and_only_then(self, work: Work) -> None:
         assert [await publish_catalogue(work, [PLUGIN]) for _ in range(2)] == [1, 0]
-        changed = ActionPlugin(PLUGIN.name, SERVICE, "Renamed", "Tests.", Parameters, Parameters, idempotent=True, lookup=False)
+        changed = ActionPlugin(PLUGIN.name, SERVICE, "Renamed", "Tests.", Parameters, Parameters, echo, idempotent=True)
         assert await publish_catalogue(work, [changed]) == 1
         async with work.batch([PLATFORM], Principal.platform(SERVICE)) as tx:
             keys = await tx.rows("SELECT key, topic FROM outbox WHERE practice_id = $1 AND subject = $2", PLATFORM, f"action/{PLUGIN.name}")

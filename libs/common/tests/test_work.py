@@ -20,7 +20,7 @@ from libs.contracts.envelope import PLATFORM
 from libs.testing.postgres import TENANCY_KEY
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-_EFFECT = "INSERT INTO effect (practice_id, effect_key, action, performed_at) VALUES ($1, $2, 'test', now())"
+_EFFECT = "INSERT INTO effect (practice_id, effect_key, action, planned_at) VALUES ($1, $2, 'test', now())"
 _EFFECTS = "SELECT count(*) FROM effect"
 
 

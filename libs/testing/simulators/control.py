@@ -1,7 +1,7 @@
 """What every simulator has: planned faults, a durable record, a control door, and a main.
 
-``POST /_control/faults`` takes ``{"kind": "status"|"hang"|"lose"|"delay", "times": n, "status": 503, "seconds": 1}``.
-``lose`` lets the request take effect and then cuts the connection: the caller cannot know.
+``POST /_control/faults`` takes ``{"kind": "status"|"hang"|"lose"|"mute"|"delay", "times": n, "status": 503, "seconds": 1}``.
+``lose`` lets the request take effect and then cuts the connection, ``mute`` says nothing at all: the caller cannot know.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Faults:
         self.planned: deque[Fault] = deque()
 
     def plan(self, body: dict[str, Any]) -> None:
-        if body["kind"] not in {"status", "hang", "lose", "delay"}:
+        if body["kind"] not in {"status", "hang", "lose", "mute", "delay"}:
             message = f"unknown fault {body['kind']!r}"
             raise ValueError(message)
         fault = Fault(body["kind"], int(body.get("status", 503)), float(body.get("seconds", 1.0)))
@@ -78,6 +78,9 @@ class Faulty:
         if fault.kind == "status":
             await JSONResponse({"errors": [{"message": "simulated fault"}]}, fault.status)(scope, receive, send)
         elif fault.kind == "hang":
+            await asyncio.sleep(3600)
+        elif fault.kind == "mute":
+            await self._app(scope, receive, _into_the_void)
             await asyncio.sleep(3600)
         elif fault.kind == "delay":
             await asyncio.sleep(fault.seconds)

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from libs.testing import probe
 from libs.testing.simulators.calcom import API_VERSION, CalcomSimulator
+from libs.testing.simulators.retell import RetellSimulator
 from libs.testing.simulators.sendgrid import SendGridSimulator
 
 KEY = {"Authorization": "Bearer SG.key"}
@@ -270,3 +271,84 @@ class TestProbe:
             return next(samples)
 
         assert await probe.until_async(look, lambda number: number == 3) == 3
+
+
+RETELL = {"Authorization": "Bearer key_of_the_practice"}
+ASKED = {"from_number": "+12025550100", "to_number": "+491701234567", "override_agent_id": "agent_a", "metadata": {"effect": "e"}}
+
+
+class TestRetell:
+    @pytest.fixture
+    def simulator(self, tmp_path: Path, receiver: Receiver) -> RetellSimulator:
+        here = RetellSimulator(tmp_path)
+        here._client = receiver.client()
+        return here
+
+    @pytest.fixture
+    async def client(self, simulator: RetellSimulator) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(simulator.app()), base_url="http://retell.test") as client:
+            yield client
+
+    async def listen(self, client: httpx.AsyncClient, *, automatic: bool = False) -> None:
+        hook = {"url": "http://here.test/hook", "key": SECRET, "automatic": automatic}
+        await client.post("/_control/webhook", json=hook)
+
+    async def test_accepts_a_call_once_per_key_and_remembers_it(
+        self, client: httpx.AsyncClient, simulator: RetellSimulator, tmp_path: Path
+    ) -> None:
+        answers = [await client.post("/v2/create-phone-call", json={**ASKED, "idempotency_key": "k"}, headers=RETELL) for _ in range(2)]
+        assert [(a.status_code, a.json()["call_status"]) for a in answers] == [(201, "registered")] * 2
+        (line,) = (await client.get("/_control/accepted")).json()
+        assert {a.json()["call_id"] for a in answers} == {line["call_id"]}
+        assert RetellSimulator(tmp_path).record.lines == simulator.record.lines
+
+    @pytest.mark.parametrize(
+        ("changes", "status"),
+        [
+            ({"from_number": None}, 400), ({"to_number": "0170"}, 400), ({"metadata": []}, 400),
+            ({"retell_llm_dynamic_variables": {"age": 7}}, 400), ({"override_agent_id": None}, 422),
+        ],
+    )  # fmt: skip
+    async def test_refuses_what_the_real_one_refuses(self, client: httpx.AsyncClient, changes: dict[str, Any], status: int) -> None:
+        answer = await client.post("/v2/create-phone-call", json={**ASKED, **changes}, headers=RETELL)
+        assert (answer.status_code, answer.json()["status"]) == (status, "error")
+        assert (await client.get("/_control/accepted")).json() == []
+
+    async def test_asks_for_a_key_and_knows_no_404(self, client: httpx.AsyncClient) -> None:
+        assert (await client.post("/v2/create-phone-call", json=ASKED)).status_code == 401
+        assert (await client.get("/v2/get-call/none", headers=RETELL)).status_code == 422
+
+    async def test_lists_by_metadata_without_transcripts(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        await self.listen(client)
+        made = (await client.post("/v2/create-phone-call", json=ASKED, headers=RETELL)).json()
+        await client.post("/_control/report", json={"call_id": made["call_id"], "event": "call_ended"})
+        wanted = {"filter_criteria": {"metadata": [{"key": "effect", "type": "string", "op": "eq", "value": "e"}]}}
+        (found,) = (await client.post("/v3/list-calls", json=wanted, headers=RETELL)).json()["items"]
+        assert found["call_id"] == made["call_id"]
+        assert "transcript" not in found
+        assert "transcript" in (await client.get(f"/v2/get-call/{made['call_id']}", headers=RETELL)).json()
+        wanted["filter_criteria"]["metadata"][0]["value"] = "another"
+        assert (await client.post("/v3/list-calls", json=wanted, headers=RETELL)).json()["items"] == []
+
+    async def test_signs_the_body_and_the_milliseconds_anew_each_time(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        await self.listen(client)
+        made = (await client.post("/v2/create-phone-call", json=ASKED, headers=RETELL)).json()
+        await client.post("/_control/report", json={"call_id": made["call_id"], "event": "call_ended", "signed_at": 1_700_000_000_000})
+        ((raw, headers),) = receiver.requests
+        digest = hmac.new(SECRET.encode(), raw + b"1700000000000", hashlib.sha256).hexdigest()
+        assert headers["x-retell-signature"] == f"v=1700000000000,d={digest}"
+
+    @pytest.mark.parametrize(
+        ("reason", "events"),
+        [("user_hangup", ["call_started", "call_ended", "call_analyzed"]), ("dial_no_answer", ["call_ended", "call_analyzed"])],
+    )
+    async def test_calls_go_their_way_by_themselves(
+        self, client: httpx.AsyncClient, receiver: Receiver, reason: str, events: list[str]
+    ) -> None:
+        await self.listen(client, automatic=True)
+        await client.post("/_control/answering", json={"reason": reason})
+        await client.post("/v2/create-phone-call", json=ASKED, headers=RETELL)
+        await probe.until_async(_length(receiver.requests), lambda number: number == len(events), what="all reports")
+        told = [json.loads(raw) for raw, _ in receiver.requests]
+        assert [body["event"] for body in told] == events
+        assert ["call_analysis" in body["call"] for body in told] == [event == "call_analyzed" for event in events]

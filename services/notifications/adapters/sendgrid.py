@@ -18,7 +18,7 @@ from opentelemetry.util.types import AttributeValue
 from sendgrid.helpers.mail import Content, CustomArg, From, Mail, Subject, To
 
 from libs.common.telemetry import context_of, failed, span
-from services.notifications.rules import Attempt, Email, ProviderAnswer, answer_to
+from services.notifications.rules.mail import Attempt, Email, ProviderAnswer, answer_to
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 EFFECT_ARG = "vantage_effect"

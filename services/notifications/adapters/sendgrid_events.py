@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from libs.common.errors import Malformed, Unauthenticated
 from libs.contracts.notifications import MessageStatus
 from services.notifications.adapters.sendgrid import EFFECT_ARG, MESSAGE_ARG
-from services.notifications.rules import Report, verification_key
+from services.notifications.rules.mail import Report, verification_key
 
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
 TIMESTAMP_HEADER = "x-twilio-email-event-webhook-timestamp"

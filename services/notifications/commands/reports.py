@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from libs.common.actions.effects import Finished, Key
+from libs.common.actions.outcomes import Answer, Attempt, EffectState
 from libs.common.errors import Unauthenticated
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from libs.contracts.notifications import EmailStatusChanged, MessageStatus
-from services.notifications.commands.dispatch import Finished, record_in
+from services.notifications.commands.emails import SendEmailResult
 from services.notifications.queries import settings_of
-from services.notifications.rules import Attempt, EffectState, ProviderAnswer, Report, later_status
+from services.notifications.rules.mail import Report, later_status
+
+RecordIn = Callable[[Sequence[Finished], Tx], Awaitable[None]]
 
 # Whoever changes a message holds its effect first, in the order of effect keys: recording an outcome and taking a report
 # about the same e-mails cannot wait for each other. Read only afterwards: what was read before the wait may be old.
@@ -46,7 +50,7 @@ async def check_signature(verify: Callable[[str], None], tx: Tx) -> None:
     verify(settings["webhook_key"])
 
 
-async def take_reports(reports: Sequence[Report], tx: Tx) -> int:
+async def take_reports(reports: Sequence[Report], record_in: RecordIn, tx: Tx) -> int:
     """Apply reports; returns how many were new. Reports about messages that are not of this practice are passed over."""
     about = list({report.message_id for report in reports})
     await tx.rows(_HOLD, tx.practice_id, about)
@@ -58,21 +62,26 @@ async def take_reports(reports: Sequence[Report], tx: Tx) -> int:
     )
     new_keys = {row["event_key"] for row in marked}
     fresh = [report for report in ours if report.key in new_keys]
-    await _end_doubt(fresh, messages, tx)
+    await _end_doubt(fresh, messages, record_in, tx)
     for message_id in {report.message_id for report in fresh}:
         await _apply([report for report in fresh if report.message_id == message_id], messages[message_id], tx)
     return len(fresh)
 
 
-async def _end_doubt(fresh: Sequence[Report], messages: dict[Any, Any], tx: Tx) -> None:
+async def _end_doubt(fresh: Sequence[Report], messages: dict[Any, Any], record_in: RecordIn, tx: Tx) -> None:
     doubtful = {EffectState.DISPATCHED, EffectState.UNKNOWN}
     confirmed = {
-        report.effect_key: Finished(tx.practice_id, report.effect_key, ProviderAnswer(Attempt.ACCEPTED, report.provider_message_id))
+        report.effect_key: Finished(Key(tx.practice_id, report.effect_key), _accepted(report))
         for report in fresh
         if messages[report.message_id]["effect_key"] == report.effect_key and messages[report.message_id]["state"] in doubtful
     }
     if confirmed:
-        await record_in(list(confirmed.values()), tx, 0.0, 0.0)
+        await record_in(list(confirmed.values()), tx)
+
+
+def _accepted(report: Report) -> Answer:
+    result = SendEmailResult(message_id=report.message_id, provider_message_id=report.provider_message_id)
+    return Answer(Attempt.ACCEPTED, result=result.model_dump(mode="json"))
 
 
 async def _apply(reports: Sequence[Report], message: Any, tx: Tx) -> None:

@@ -12,7 +12,7 @@ from libs.common.errors import NotFound
 from libs.common.secrets import SecretBox
 from libs.common.work import Tx
 from services.notifications.queries import settings_of
-from services.notifications.rules import possible_api_key, sender_address, verification_key
+from services.notifications.rules.mail import possible_api_key, sender_address, verification_key
 
 PURPOSE = "sendgrid api key"
 

@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 
 from libs.testing.simulators.sendgrid import SendGridSimulator
-from services.notifications.rules import Attempt, Email, ProviderAnswer
+from services.notifications.rules.mail import Attempt, Email, ProviderAnswer
 
 API_KEY = "SG.test-key-of-a-practice"
 SETTINGS = {"api_key": API_KEY, "sender_email": "intake@lindenhof.example", "sender_name": "Lindenhof"}

@@ -1,4 +1,4 @@
-"""What an effect may become, what a provider's answer means, how reports order, what settings may be."""
+"""What a provider's answer means, how reports order, what settings may be."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.contracts.notifications import MessageStatus
-from services.notifications.rules import (
-    RETRY_LIMIT,
-    RETRY_LIMIT_SECONDS,
+from services.notifications.rules.mail import (
     Attempt,
-    EffectState,
-    ProviderAnswer,
     answer_to,
     later_status,
-    next_state,
     possible_api_key,
-    retry_pause,
     sender_address,
     verification_key,
 )
@@ -46,34 +40,6 @@ class TestAnswer:
     )  # fmt: skip
     def test_says_whether_the_mail_may_be_on_its_way(self, status: int, attempt: Attempt) -> None:
         assert answer_to(status) is attempt
-
-
-class TestNextState:
-    @pytest.mark.parametrize(
-        ("attempt", "attempts", "state"),
-        [
-            (Attempt.ACCEPTED, 1, EffectState.CONFIRMED),
-            (Attempt.REFUSED, 1, EffectState.FAILED),
-            (Attempt.LOST, 1, EffectState.UNKNOWN),
-            (Attempt.LOST, RETRY_LIMIT + 5, EffectState.UNKNOWN),
-            (Attempt.NOT_SENT, 1, EffectState.PLANNED),
-            (Attempt.NOT_SENT, RETRY_LIMIT - 1, EffectState.PLANNED),
-            (Attempt.NOT_SENT, RETRY_LIMIT, EffectState.FAILED),
-        ],
-    )
-    def test_follows_from_the_attempt(self, attempt: Attempt, attempts: int, state: EffectState) -> None:
-        assert next_state(ProviderAnswer(attempt), attempts) is state
-
-
-class TestRetryPause:
-    @given(st.integers(min_value=1, max_value=50), st.floats(min_value=0, max_value=1))
-    def test_grows_and_stays_within_its_bounds(self, attempts: int, jitter: float) -> None:
-        assert 0 < retry_pause(attempts, None, jitter) <= RETRY_LIMIT_SECONDS * 1.2
-        assert retry_pause(attempts, None, 0) <= retry_pause(attempts + 1, None, 0)
-
-    @pytest.mark.parametrize(("asked", "pause"), [(7.0, 7.0), (0.0, 0.0), (1e9, RETRY_LIMIT_SECONDS), (-5.0, 0.0)])
-    def test_is_what_the_provider_asked_for_within_reason(self, asked: float, pause: float) -> None:
-        assert retry_pause(3, asked, 0) == pause
 
 
 class TestLaterStatus:

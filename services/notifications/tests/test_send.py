@@ -12,6 +12,9 @@ import psycopg
 import pytest
 
 from libs.common.access import follow_access
+from libs.common.actions.dispatcher import Dispatcher
+from libs.common.actions.outcomes import RETRY_LIMIT
+from libs.common.actions.performing import Performing
 from libs.common.auth import Principal
 from libs.common.messaging import Consumer, Incoming
 from libs.common.messaging.batches import Batches
@@ -26,10 +29,9 @@ from libs.contracts.patients import PatientDetails, PatientRegistered, PatientUp
 from libs.testing.fixtures import SECRETS_KEYS, incoming
 from libs.testing.postgres import TestDatabase
 from services.notifications import consumers
-from services.notifications.commands.dispatcher import Dispatcher
-from services.notifications.commands.recover import recover_due
+from services.notifications.actions import SEND_EMAIL
 from services.notifications.commands.settings import ConfigureEmail, configure_email
-from services.notifications.rules import RETRY_LIMIT, Attempt, ProviderAnswer
+from services.notifications.rules.mail import Attempt, ProviderAnswer
 from services.notifications.tests.provider import SETTINGS, ToldMailer
 from services.notifications.tests.test_adapters import KEY
 from services.notifications.tests.test_rules import spki
@@ -46,7 +48,7 @@ class House:
 
     work: Work
     mailer: ToldMailer
-    dispatcher: Dispatcher
+    performing: Performing
     batches: Batches
     redrive: Redrive
     superuser: Superuser
@@ -60,8 +62,12 @@ class House:
             while not await self.dispatcher.idle():  # noqa: ASYNC110 - the dispatcher has no signal for "nothing left"
                 await asyncio.sleep(0)
 
-    async def recover(self) -> int:
-        return await recover_due(self.work, self.mailer, BOX, self.dispatcher.take, LOOKUP_AFTER)
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return self.performing.dispatcher
+
+    async def recover(self) -> None:
+        await self.performing.recover()
 
     def due(self, practice: UUID) -> None:
         """The time of everything that waits has come."""
@@ -82,15 +88,20 @@ class House:
 @pytest.fixture
 async def house(work: Work, database: TestDatabase) -> AsyncIterator[House]:
     mailer = ToldMailer()
-    dispatcher = Dispatcher(work, mailer, BOX, concurrency=3, lookup_after_seconds=LOOKUP_AFTER)
+    performing = at_work(work, mailer)
     consumer = Consumer("notifications")
-    consumers.subscribe(consumer, dispatcher.take)
+    consumers.subscribe(consumer, performing)
     follow_access(consumer)
     batches = Batches(consumer, work)
-    await dispatcher.start()
+    await performing.dispatcher.start()
     with psycopg.connect(database.url("postgres"), autocommit=True) as superuser:
-        yield House(work, mailer, dispatcher, batches, Redrive(consumer, work, batches), superuser)
-        await dispatcher.stop()
+        yield House(work, mailer, performing, batches, Redrive(consumer, work, batches), superuser)
+        await performing.dispatcher.stop()
+
+
+def at_work(work: Work, mailer: ToldMailer) -> Performing:
+    tools = {"mailer": mailer, "box": BOX}
+    return Performing(work, [SEND_EMAIL], (PerformAction, ActionFinished), tools, concurrency=3, lookup_after_seconds=LOOKUP_AFTER)
 
 
 @pytest.fixture
@@ -306,9 +317,7 @@ class TestAnswerLost:
         house.mailer.answers = [ZeroDivisionError()]
         await house.hear(incoming(send(patient), practice))
         await house.quiet()
-        house.due(practice)
-        await house.recover()
-        assert (house.effect(practice), len(house.mailer.given)) == (("unknown", 1, "process_died"), 1)
+        assert (house.effect(practice), len(house.mailer.given)) == (("unknown", 1, "handler_failed"), 1)
 
 
 class TestSuspended:
@@ -337,13 +346,13 @@ class TestProcessDies:
     async def test_before_anything_was_marked(self, house: House, patient: UUID, practice: UUID, outbox: Outbox) -> None:
         await house.dispatcher.stop()
         await house.hear(incoming(send(patient), practice))
-        survivor = Dispatcher(house.work, house.mailer, BOX, concurrency=3, lookup_after_seconds=LOOKUP_AFTER)
-        await survivor.start()
+        survivor = at_work(house.work, house.mailer)
+        await survivor.dispatcher.start()
         house.due(practice)
-        await recover_due(house.work, house.mailer, BOX, survivor.take, LOOKUP_AFTER)
-        while not await survivor.idle():  # noqa: ASYNC110 - as above
+        await survivor.recover()
+        while not await survivor.dispatcher.idle():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
-        await survivor.stop()
+        await survivor.dispatcher.stop()
         assert await outcomes(outbox, practice) == [(Outcome.SUCCEEDED, None)]
 
     async def test_after_the_mark_nobody_knows_and_nobody_sends_again(
@@ -361,10 +370,10 @@ class TestProcessDies:
         await house.dispatcher.stop()
         await house.hear(*(incoming(send(patient), practice) for _ in range(6)))
         house.due(practice)
-        taken: list[Any] = []
-        counts = await asyncio.gather(*(recover_due(house.work, house.mailer, BOX, taken.extend, LOOKUP_AFTER) for _ in range(3)))
-        ours = [planned for planned in taken if planned.practice_id == practice]
-        assert (len(ours), len(set(ours)), sum(counts) >= 6) == (6, 6, True)
+        others = [at_work(house.work, house.mailer) for _ in range(3)]
+        await asyncio.gather(*(other.recover() for other in others))
+        ours = [planned for other in others for planned in other.dispatcher._planned if planned.practice_id == practice]
+        assert (len(ours), len(set(ours))) == (6, 6)
 
     async def test_stopping_waits_for_calls_in_progress_and_records_them(
         self, house: House, patient: UUID, practice: UUID, outbox: Outbox

@@ -1,57 +1,59 @@
-"""Actions that workflows ask of this service: each effect key is performed once, and its outcome is said once."""
+"""What this service does when a workflow asks: the commands people use, on the patient the request names."""
 
 from __future__ import annotations
 
-from typing import Any
+from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from libs.common.actions import ActionUnknown, parameters_of
-from libs.common.errors import Trouble
-from libs.common.messaging import Received
+from libs.common.actions import Effect
 from libs.common.work import Tx
-from libs.contracts.actions import ActionError, Outcome
-from libs.contracts.patients import ActionFinished, PerformAction
+from services.patients.commands.notes import AddNote, add_note
 from services.patients.commands.records import PatientNotFound, UpdatePatient, update_patient
-
-_REMEMBER = """
-INSERT INTO effect (practice_id, effect_key, action, performed_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING true
-"""
+from services.patients.commands.tags import AddTag, add_tag, remove_tag
 
 
 class UpdatePatientResult(BaseModel):
-    version: int
+    version: int = Field(title="Version", description="The record's version after the change.")
 
 
-async def perform_action(event: Received[PerformAction], tx: Tx) -> None:
-    """Perform one requested action in the transaction that marks its message. A refusal is an outcome, not an error."""
-    request = event.data
-    if await tx.value(_REMEMBER, event.practice_id, request.effect_key, request.action, tx.now) is None:
-        return
-    error: ActionError | None = None
-    result: dict[str, Any] = {}
-    try:
-        result = UpdatePatientResult(version=await _update(request, tx)).model_dump()
-    except Trouble as trouble:
-        error = ActionError(code=trouble.code, message=trouble.message)
-    tx.emit(
-        ActionFinished(
-            effect_key=request.effect_key,
-            action=request.action,
-            run_id=request.run_id,
-            step_id=request.step_id,
-            outcome=Outcome.FAILED if error else Outcome.SUCCEEDED,
-            error=error,
-            result=result,
-        ),
-        because=event,
-    )
+class AddTagResult(BaseModel):
+    tag_id: UUID = Field(title="Tag", description="The tag's id in this practice.")
+    added: bool = Field(title="Added", description="False when the patient had it already.")
 
 
-async def _update(request: PerformAction, tx: Tx) -> int:
-    if request.action != "update_patient":
-        raise ActionUnknown(action=request.action)
-    if request.patient_id is None:
+class RemoveTagResult(BaseModel):
+    removed: bool = Field(title="Removed", description="False when the patient did not have it.")
+
+
+class AddNoteResult(BaseModel):
+    note_id: UUID = Field(title="Note", description="The note's id.")
+
+
+async def perform_update(parameters: UpdatePatient, effect: Effect, tx: Tx) -> UpdatePatientResult:
+    view = await update_patient(_patient_of(effect), parameters, tx)
+    return UpdatePatientResult(version=view.version)
+
+
+async def perform_add_tag(parameters: AddTag, effect: Effect, tx: Tx) -> AddTagResult:
+    tag, added = await add_tag(_patient_of(effect), parameters, tx, by=_author(effect))
+    return AddTagResult(tag_id=tag.id, added=added)
+
+
+async def perform_remove_tag(parameters: AddTag, effect: Effect, tx: Tx) -> RemoveTagResult:
+    return RemoveTagResult(removed=await remove_tag(_patient_of(effect), parameters.tag, tx))
+
+
+async def perform_add_note(parameters: AddNote, effect: Effect, tx: Tx) -> AddNoteResult:
+    note = await add_note(_patient_of(effect), parameters, tx, by=_author(effect))
+    return AddNoteResult(note_id=note.id)
+
+
+def _patient_of(effect: Effect) -> UUID:
+    if effect.request.patient_id is None:
         raise PatientNotFound
-    view = await update_patient(request.patient_id, parameters_of(request, UpdatePatient), tx)
-    return view.version
+    return effect.request.patient_id
+
+
+def _author(effect: Effect) -> str:
+    return f"run:{effect.request.run_id}"

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from libs.common.command import Command, Line
 from libs.common.errors import NotFound, Refused, VersionMismatch
@@ -41,12 +41,12 @@ class RegisterPatient(Command):
 class UpdatePatient(Command):
     """Only the fields given change; null empties a field that may be empty."""
 
-    given_name: Line | None = None
-    family_name: Line | None = None
-    email: Email | None = None
-    phone: Phone | None = None
-    birth_date: date | None = None
-    time_zone: TimeZone | None = None
+    given_name: Line | None = Field(None, title="Given name", description="Left out: stays as it is.")
+    family_name: Line | None = Field(None, title="Family name", description="Left out: stays as it is.")
+    email: Email | None = Field(None, title="E-mail address", description="Empty takes it away.")
+    phone: Phone | None = Field(None, title="Phone number", description="With its country code; empty takes it away.")
+    birth_date: date | None = Field(None, title="Date of birth", description="Year, month, day; empty takes it away.")
+    time_zone: TimeZone | None = Field(None, title="Time zone", description="An IANA name, like Europe/Berlin; empty takes it away.")
 
     required: ClassVar[tuple[str, ...]] = ("given_name", "family_name")
 

@@ -183,6 +183,6 @@ class TestUpdatePatientAction:
 
 class TestCatalogue:
     async def test_offers_what_the_entry_points_declare(self, service: Service) -> None:
-        (plugin,) = service._plugins
-        assert (plugin.name, plugin.owner) == ("update_patient", "patients")
-        assert "phone" in plugin.description().parameters_schema["properties"]
+        assert [plugin.name for plugin in service._plugins] == ["add_note", "add_tag", "remove_tag", "update_patient"]
+        assert {plugin.owner for plugin in service._plugins} == {"patients"}
+        assert "phone" in service._plugins[-1].description().parameters_schema["properties"]

@@ -7,7 +7,6 @@ type. Field names and their traps: Cal.com's webhook builders of version 2021-10
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ import orjson
 
 from services.scheduling.rules.appointments import CALCOM_PREFIX, known_time_zone
 from services.scheduling.rules.attendees import AttendeeDetails, normal_email, normal_phone, shown_name
-from services.scheduling.rules.notices import BookingNotice, NoticeKind
+from services.scheduling.rules.notices import BookingNotice, NoticeKind, SetAside
 
 SIGNATURE_HEADER = "x-cal-signature-256"
 PING = "ping"
@@ -24,15 +23,6 @@ _KINDS = {"BOOKING_CREATED": NoticeKind.CREATED, "BOOKING_RESCHEDULED": NoticeKi
 _ROOT_SUFFIX = "@Cal.com"
 _LONGEST_ID = 200
 _LONGEST_REASON = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A body we cannot, or do not yet, act upon. ``reason`` is a stable code, ``trigger`` Cal.com's name when readable."""
-
-    reason: str
-    trigger: str
-    delivery_key: str
 
 
 def read_notice(raw: bytes) -> BookingNotice | SetAside:

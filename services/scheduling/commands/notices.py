@@ -19,7 +19,7 @@ from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, A
 from services.scheduling.model import Appointment
 from services.scheduling.queries import appointment_from, lock_keys
 from services.scheduling.rules.attendees import Candidate, match
-from services.scheduling.rules.notices import BookingNotice, Decision, Known, Verdict, classify
+from services.scheduling.rules.notices import BookingNotice, Decision, Known, SetAside, Verdict, classify
 
 log = get_logger()
 
@@ -69,7 +69,8 @@ UPDATE appointment SET version = version + 1, status = 'cancelled', external_id 
 WHERE practice_id = $1 AND id = $2 AND status <> 'cancelled' RETURNING *
 """
 _SET_ASIDE = """
-INSERT INTO set_aside_notice (practice_id, id, received_at, trigger, reason, body) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+INSERT INTO set_aside_notice (practice_id, id, received_at, source, trigger, reason, body) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING
 """
 
 
@@ -95,10 +96,11 @@ async def take_notice(notice: BookingNotice, tx: Tx) -> Verdict:
     return decision.verdict
 
 
-async def set_aside(reason: str, trigger: str, delivery_key: str, raw: bytes, tx: Tx) -> None:
+async def set_aside(source: str, notice: SetAside, raw: bytes, tx: Tx) -> None:
     """Keep a signed body nobody acts upon yet, once: nothing a practice was told is thrown away."""
-    log.info("calcom.set_aside", reason=reason, practice_id=str(tx.practice_id))
-    await tx.execute(_SET_ASIDE, tx.practice_id, derived_id("calcom", tx.practice_id, delivery_key), tx.now, trigger, reason, raw)
+    log.info("notice.set_aside", source=source, reason=notice.reason, practice_id=str(tx.practice_id))
+    kept_as = derived_id(source, tx.practice_id, notice.delivery_key)
+    await tx.execute(_SET_ASIDE, tx.practice_id, kept_as, tx.now, source, notice.trigger, notice.reason, raw)
 
 
 def _known(row: asyncpg.Record) -> Known:

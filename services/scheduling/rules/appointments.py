@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from libs.common.errors import Conflict, Refused
 from libs.contracts.scheduling import AppointmentStatus
@@ -48,6 +48,10 @@ class TimeZoneUnknown(Refused):
     """A time zone is an IANA name, like Europe/Berlin."""
 
 
+class StartUnreadable(Refused):
+    """A start is a date and a time, like 2030-01-07T09:00:00."""
+
+
 class Verb(StrEnum):
     CONFIRM = "confirm"
     RESCHEDULE = "reschedule"
@@ -88,6 +92,25 @@ def check_time_zone(name: str) -> None:
     """Raises ``TimeZoneUnknown``."""
     if not known_time_zone(name):
         raise TimeZoneUnknown(pointer="/time_zone")
+
+
+def start_of(text: str, zone: str) -> datetime:
+    """The moment a text names, UTC; without an offset it is a time of day in ``zone``, the first where a clock shows it twice.
+
+    Raises ``StartUnreadable``, ``TimeZoneUnknown``.
+    """
+    check_time_zone(zone)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise StartUnreadable(pointer="/starts_at") from None
+    if "T" not in text and " " not in text:
+        raise StartUnreadable(pointer="/starts_at")
+    local = moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(zone))
+    try:
+        return local.astimezone(UTC)
+    except OverflowError:
+        raise StartUnreadable(pointer="/starts_at") from None
 
 
 def known_time_zone(name: str) -> bool:

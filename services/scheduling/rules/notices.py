@@ -49,6 +49,15 @@ class BookingNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A body we cannot, or do not yet, act upon. ``reason`` is a stable code, ``trigger`` the sender's name for it when readable."""
+
+    reason: str
+    trigger: str
+    delivery_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What is remembered of a booking key. ``superseded``: a later booking of the same chain took its place."""
 

@@ -1,8 +1,8 @@
-"""Signatures on webhooks: Standard Webhooks 1 on those we send, Cal.com's HMAC on those we get. Pure.
+"""Signatures on webhooks: Standard Webhooks 1 on those we send, Cal.com's and Retell's HMAC on those we get. Pure.
 
 Standard Webhooks: the signed text is ``id.timestamp.body``, HMAC-SHA256 under the decoded secret, written ``v1,<base64>``;
 several signatures (a rotated secret) stand side by side. Cal.com: lower-case hex HMAC-SHA256 of the raw body, the secret
-taken as UTF-8 text.
+taken as UTF-8 text. Retell: ``v=<milliseconds>,d=<hex>``, HMAC-SHA256 of the raw body followed by the digits of ``v``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
 _SHORTEST, _LONGEST = 24, 64
+_RETELL = re.compile(r"v=([0-9]{1,16}),d=([0-9a-f]{64})")
+_RETELL_WINDOW_MS = 300_000
 
 
 def secret_text(random: bytes) -> str:
@@ -69,3 +72,17 @@ def calcom_signature_valid(body: bytes, signature: str | None, secrets: Iterable
         expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest().encode()
         valid |= hmac.compare_digest(expected, given)
     return valid
+
+
+def retell_signature_valid(body: bytes, signature: str | None, keys: Iterable[str], at: datetime) -> bool:
+    """Whether one of the keys signed these bytes, within five minutes of ``at`` (aware) either way."""
+    found = _RETELL.fullmatch(signature or "")
+    if found is None:
+        return False
+    digits, given = found.groups()
+    fresh = abs(int(at.timestamp() * 1000) - int(digits)) <= _RETELL_WINDOW_MS
+    valid = False
+    for key in keys:
+        expected = hmac.new(key.encode(), body + digits.encode(), hashlib.sha256).hexdigest()
+        valid |= hmac.compare_digest(expected, given)
+    return valid and fresh

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from services.scheduling.adapters.calcom import PING, SetAside, read_notice
+from services.scheduling.adapters.calcom import PING, read_notice
 from services.scheduling.rules.attendees import AttendeeDetails
-from services.scheduling.rules.notices import BookingNotice, NoticeKind
+from services.scheduling.rules.notices import BookingNotice, NoticeKind, SetAside
 from services.scheduling.tests.cal import cancelled, created, moved
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from libs.common.outbound.addresses import allowed_address
 from libs.contracts.registry import MESSAGES
-from services.scheduling.rules.addresses import WebhookUrlRefused, allowed_address, check_url
+from services.scheduling.rules.addresses import WebhookUrlRefused, check_url
 from services.scheduling.rules.outbound import EVENT_TYPES, webhook_body
 from services.scheduling.rules.retries import PAUSES_SECONDS, TRIES, Answer, Outcome, outcome_of, pause_after
 from services.scheduling.rules.signatures import calcom_signature_valid, secret_key, secret_text, signed_headers

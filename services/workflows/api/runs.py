@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Response
-from pydantic import BaseModel
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
 
 from libs.common.auth import Permission
+from libs.common.command import Command
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, needs
-from services.workflows.commands.controls import cancel_run
+from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.reruns import rerun_run
 from services.workflows.commands.runs import RunNotFound
-from services.workflows.queries.runs import run_by_id, runs, steps_of
+from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes
 from services.workflows.rules.states import Status
+
+Word = Annotated[str | None, Query(max_length=200)]
 
 
 class RunView(BaseModel):
-    """A run. Times are UTC."""
+    """A run. ``held``: paused with its workflow; ``rerun`` counts how often it was run again before. Times are UTC."""
 
     id: UUID
     workflow_id: UUID
@@ -29,26 +34,55 @@ class RunView(BaseModel):
     patient_id: UUID | None
     appointment_id: UUID | None
     status: str
+    paused: bool
+    held: bool
     error_code: str | None
+    failed_step: str | None
+    rerun: int
     correlation_id: str
     started_at: datetime
     finished_at: datetime | None
 
 
 class StepView(BaseModel):
+    """A step a run came to. ``attempt`` counts from 0; ``started_at`` is that of the last one. ``input`` as the owner was asked."""
+
     step_id: str
     kind: str
     status: str
     action: str | None
     effect_key: UUID | None
+    attempt: int
     due_at: datetime | None
+    detail: str | None
+    input: Any
+    output: Any
     error_code: str | None
     started_at: datetime
     finished_at: datetime | None
 
 
+class StuckView(BaseModel):
+    """Why somebody has to look at a run: ``no_answer``, ``unknown_outcome`` or ``nothing_to_wait_for``."""
+
+    step_id: str
+    code: str
+    since: datetime
+
+
 class RunDetail(RunView):
     steps: list[StepView]
+    stuck: list[StuckView]
+
+
+class RerunRun(Command):
+    """Which version to take; without one, that in force."""
+
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+
+class Rerun(BaseModel):
+    run_id: UUID
 
 
 def run_routes(published: PublishedWorkflows) -> Routes:
@@ -60,30 +94,66 @@ def run_routes(published: PublishedWorkflows) -> Routes:
         workflow_id: UUID | None = None,
         patient_id: UUID | None = None,
         status: Status | None = None,
+        error_code: Word = None,
+        failed_step: Word = None,
+        trigger: Annotated[str | None, Query(max_length=200, description="The event type that started it.")] = None,
+        stuck: Annotated[bool | None, Query(description="Those somebody has to look at, or the others.")] = None,
         limit: LimitQuery = 50,
         cursor: CursorQuery = None,
     ) -> Page[RunView]:
         """List runs, newest first."""
+        wanted = {
+            "workflow_id": workflow_id, "patient_id": patient_id, "status": status, "error_code": error_code, "failed_step": failed_step,
+            "trigger": trigger, "stuck": stuck,
+        }  # fmt: skip
         async with door.work() as tx:
-            found = await runs(tx, workflow_id=workflow_id, patient_id=patient_id, status=status, after=door.position(cursor), limit=limit)
+            found = await runs(tx, **wanted, after=door.position(cursor), limit=limit)
             views = [RunView.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.started_at.isoformat(), view.id))
 
     @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:
-        """Show a run and its steps."""
+        """Show a run and its steps, with what went in and came out."""
         async with door.work() as tx:
             row = await run_by_id(run_id, tx)
             if row is None:
                 raise RunNotFound
             steps = [StepView.model_validate(dict(step)) for step in await steps_of(run_id, tx)]
-            return await door.answer(tx, RunDetail(**RunView.model_validate(dict(row)).model_dump(), steps=steps))
+            stuck = [StuckView.model_validate(dict(cause)) for cause in await stuck_causes(run_id, tx)]
+            return await door.answer(tx, RunDetail(**RunView.model_validate(dict(row)).model_dump(), steps=steps, stuck=stuck))
 
     @router.post("/runs/{run_id}/cancel", status_code=204, **needs(Permission.RUNS_WRITE))
     async def cancel(run_id: UUID, door: DoorDep) -> Response:
-        """Stop a run. Practice admins only; what was asked for already is not taken back."""
+        """Stop a run. Practice admins only; what was asked for already is not taken back. Repeating changes nothing."""
         async with door.work() as tx:
             await cancel_run(run_id, published, tx)
             return await door.answer(tx, status=204)
+
+    @router.post("/runs/{run_id}/pause", status_code=204, **needs(Permission.RUNS_WRITE))
+    async def pause(run_id: UUID, door: DoorDep) -> Response:
+        """Begin nothing more of a run until it is resumed. Practice admins only; answers still count."""
+        async with door.work() as tx:
+            await pause_run(run_id, published, tx)
+            return await door.answer(tx, status=204)
+
+    @router.post("/runs/{run_id}/resume", status_code=204, **needs(Permission.RUNS_WRITE))
+    async def resume(run_id: UUID, door: DoorDep) -> Response:
+        """Let a paused run go on. Practice admins only; a time that passed meanwhile counts as past due."""
+        async with door.work() as tx:
+            await resume_run(run_id, published, tx)
+            return await door.answer(tx, status=204)
+
+    @router.post("/runs/{run_id}/retry", status_code=204, **needs(Permission.RUNS_WRITE))
+    async def retry(run_id: UUID, door: DoorDep) -> Response:
+        """Try the step a run failed at again, as a new attempt. Practice admins only."""
+        async with door.work() as tx:
+            await retry_run(run_id, published, tx)
+            return await door.answer(tx, status=204)
+
+    @router.post("/runs/{run_id}/rerun", status_code=201, response_model=Rerun, **needs(Permission.RUNS_WRITE))
+    async def rerun(run_id: UUID, cmd: RerunRun, door: DoorDep) -> Response:
+        """Run again from what started the run, on the version in force or a chosen one. Practice admins only; its effects are new ones."""
+        async with door.work() as tx:
+            return await door.answer(tx, Rerun(run_id=await rerun_run(run_id, cmd.version, published, tx)), status=201)
 
     return router

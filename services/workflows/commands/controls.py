@@ -1,14 +1,18 @@
 """What people do to runs: cancel, pause, resume, try again. Each takes the practice's turn first, so it meets a run at rest.
 
+A verb acts on those runs it fits and leaves the others as they are, so that doing it again changes nothing.
 It takes effect in the transaction of who asks, on either engine: they see it done. A run of the durable engine first takes up
 what was handed over to it, and is called afterwards so that its orchestrator sees where it stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
-from libs.common.errors import Conflict
+from libs.common.errors import Conflict, Trouble
 from libs.common.work import Tx
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import take_up
@@ -17,20 +21,55 @@ from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.runs import runs_for_change
+from services.workflows.queries.world import Key
 from services.workflows.rules.orchestration import BUILTIN
-from services.workflows.rules.states import Cancelled, Input, Paused, Resumed, Retried, Status
+from services.workflows.rules.states import NEVER_BEGAN, Cancelled, Input, Paused, Resumed, Retried, Status
 
+Verb = Literal["cancel", "pause", "resume", "retry"]
 _HOLD = """
-WITH ours AS (UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = $2)
-UPDATE durable_timer SET held = $3 WHERE practice_id = $1 AND run_id = $2
+WITH ours AS (UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY($2::uuid[]))
+UPDATE durable_timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY($2::uuid[])
 """
+_OWN_PAUSE = "UPDATE run SET held = false WHERE practice_id = $1 AND id = ANY($2::uuid[])"
 _WAITS_OVER = """
-UPDATE step SET status = 'cancelled', finished_at = $3 WHERE practice_id = $1 AND run_id = $2 AND status IN ('waiting', 'retrying')
+UPDATE step SET status = 'cancelled', finished_at = $3
+WHERE practice_id = $1 AND run_id = ANY($2::uuid[]) AND status IN ('waiting', 'retrying')
 """
 
 
 class RunHasNotFailed(Conflict):
-    """Only a run that failed can be tried again."""
+    """Only a run that failed at a step can be tried again; one that failed before its first step can be run again."""
+
+
+class WorkflowIsPaused(Conflict):
+    """The run is held because its workflow is paused; resume the workflow."""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a verb gives a run, which runs it fits, which it is true of already, and what it says to the others."""
+
+    event: Input
+    fits: Callable[[Mapping[str, Any]], bool]
+    already: Callable[[Mapping[str, Any]], bool]
+    refusal: type[Trouble]
+
+
+def _running(row: Mapping[str, Any]) -> bool:
+    return bool(row["status"] == Status.RUNNING)
+
+
+def _failed_on_its_way(row: Mapping[str, Any]) -> bool:
+    """What failed before its first step was refused for a reason that a second try would pass over."""
+    return bool(row["status"] == Status.FAILED and (row["failed_step"] is not None or 0 < row["cursor"] < NEVER_BEGAN))
+
+
+RULES: dict[Verb, _Rule] = {
+    "cancel": _Rule(Cancelled(), _running, lambda row: row["status"] == Status.CANCELLED, RunHasEnded),
+    "pause": _Rule(Paused(), lambda row: _running(row) and (row["held"] or not row["paused"]), _running, RunHasEnded),
+    "resume": _Rule(Resumed(), lambda row: _running(row) and row["paused"] and not row["held"], _running, RunHasEnded),
+    "retry": _Rule(Retried(), _failed_on_its_way, lambda _: False, RunHasNotFailed),
+}
 
 
 class NothingToRetry(Conflict):
@@ -38,45 +77,79 @@ class NothingToRetry(Conflict):
 
 
 async def cancel_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Stop a run; what was asked for already is not taken back. Raises ``RunNotFound``, ``RunHasEnded``."""
-    await _input(run_id, Cancelled(), published, tx)
-    await tx.execute(_WAITS_OVER, tx.practice_id, run_id, tx.now)
+    """Stop a run; what was asked for already is not taken back. Repeating changes nothing. Raises ``RunNotFound``, ``RunHasEnded``."""
+    await _one("cancel", run_id, published, tx)
 
 
 async def pause_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Begin nothing more until resumed; answers still count. Repeating changes nothing. Raises ``RunNotFound``, ``RunHasEnded``."""
-    await _input(run_id, Paused(), published, tx)
-    await tx.execute(_HOLD, tx.practice_id, run_id, True)
+    """Begin nothing more until resumed; answers still count. Repeating changes nothing. Raises ``RunNotFound``, ``RunHasEnded``.
+
+    A run held with its workflow stays paused when the workflow goes on.
+    """
+    await _one("pause", run_id, published, tx)
 
 
 async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Go on. A time that passed meanwhile counts as past due. Raises ``RunNotFound``, ``RunHasEnded``."""
-    await _input(run_id, Resumed(), published, tx)
-    await tx.execute(_HOLD, tx.practice_id, run_id, False)
+    """Go on. A time that passed meanwhile counts as past due. Repeating changes nothing.
+
+    Raises ``RunNotFound``, ``RunHasEnded``, ``WorkflowIsPaused``.
+    """
+    await _one("resume", run_id, published, tx)
 
 
 async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
     """Try the step that failed again, as a new attempt. Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``."""
-    if not await _input(run_id, Retried(), published, tx, status=Status.FAILED):
+    if not await _one("retry", run_id, published, tx):
         raise NothingToRetry
 
 
-async def _input(run_id: UUID, event: Input, published: PublishedWorkflows, tx: Tx, status: Status = Status.RUNNING) -> bool:
-    """Whether the input changed anything."""
-    key = (tx.practice_id, run_id)
+async def steer(verb: Verb, run_ids: list[UUID], published: PublishedWorkflows, tx: Tx) -> int:
+    """Do this to those of the runs it fits; returns how many moved. In the practice's turn."""
+    found = await _at_rest([(tx.practice_id, run_id) for run_id in run_ids], published, tx)
+    return await _do(verb, {key: row for key, row in found.items() if RULES[verb].fits(row)}, published, tx)
+
+
+async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) -> bool:
+    """Whether the run moved."""
     await one_at_a_time([tx.practice_id], tx)
-    found = await runs_for_change([key], tx)
-    if key not in found:
+    found = await _at_rest([(tx.practice_id, run_id)], published, tx)
+    if not found:
         raise RunNotFound
-    durable = found[key]["engine"] != BUILTIN
-    if durable:
+    ((_, row),) = found.items()
+    if RULES[verb].fits(row):
+        return await _do(verb, found, published, tx) > 0
+    if verb == "resume" and _running(row) and row["held"]:
+        raise WorkflowIsPaused
+    if not RULES[verb].already(row):
+        raise RULES[verb].refusal
+    return False
+
+
+async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
+    """The runs, those of the durable engine with everything taken up that was handed over to them."""
+    found = await runs_for_change(keys, tx)
+    durable = [key for key, row in found.items() if row["engine"] != BUILTIN]
+    for key in durable:
         await take_up(key, published, tx)
-        found = await runs_for_change([key], tx)
-    if found[key]["status"] != status:
-        raise RunHasEnded if status is Status.RUNNING else RunHasNotFailed
-    changes = await move_runs([(key, event, tx.cause)], published, tx)
+    return await runs_for_change(keys, tx) if durable else found
+
+
+async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+    """How many moved."""
+    if not rows:
+        return 0
+    ids = [key[1] for key in rows]
+    if verb == "resume":
+        await tx.execute(_HOLD, tx.practice_id, ids, False)
+    changes = await move_runs([(key, RULES[verb].event, tx.cause) for key in rows], published, tx)
     await bring_to_rest(changes, published, tx)
+    if verb == "cancel":
+        await tx.execute(_WAITS_OVER, tx.practice_id, ids, tx.now)
+    elif verb == "pause":
+        await tx.execute(_HOLD, tx.practice_id, ids, True)
+        await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
+    durable = [key for key, row in rows.items() if row["engine"] != BUILTIN]
     if durable:
-        await call([key], tx)
+        await call(durable, tx)
         tx.after_commit(published.orchestration.hint)
-    return bool(changes)
+    return len(changes)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from libs.common.ids import derived_id
 from libs.common.messaging import Received
-from libs.common.telemetry import Cause
+from libs.common.telemetry import Cause, current_traceparent
 from libs.contracts.envelope import Event
 from libs.contracts.scheduling import AppointmentBooked
 from services.workflows.commands.published import InForce
@@ -19,7 +19,10 @@ from services.workflows.commands.world import id_in
 
 @dataclass(frozen=True)
 class Happening:
-    """One event. ``text`` is its data as JSON, ``cause`` what follows from it inherits, ``causation_id`` what it followed from."""
+    """One event. ``text`` is its data as JSON, ``cause`` what follows from it inherits, ``causation_id`` what it followed from.
+
+    ``said``: somebody said it on the bus. An occasion of our own is said with the first run it starts.
+    """
 
     practice_id: UUID
     id: UUID
@@ -28,6 +31,13 @@ class Happening:
     at: datetime
     cause: Cause
     causation_id: str = ""
+    said: bool = True
+
+    @classmethod
+    def own(cls, practice_id: UUID, event_id: UUID, data: Event, now: datetime, cause: Cause, causation_id: str = "") -> Happening:
+        """An occasion of our own. What follows names it as its cause."""
+        follows = Cause(cause.correlation_id or str(event_id), str(event_id), cause.traceparent or current_traceparent(), cause.tracestate)
+        return cls(practice_id, event_id, data, data.model_dump_json(), now, follows, causation_id, said=False)
 
     @classmethod
     def of(cls, event: Received[Any]) -> Happening:

@@ -6,18 +6,20 @@ kept with it, so that an answer given later is about what was known then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from libs.common.auth import Principal
 from libs.common.work import Tx, Work, json_text
+from libs.contracts.envelope import PLATFORM
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.world import World
 
 KEPT = timedelta(days=40)
 FORGOTTEN_AT_ONCE = 5000
+PRACTICES_AT_ONCE = 20
 SYSTEM = Principal.system("history")
 
 _RECORD = """
@@ -28,22 +30,31 @@ _FORGET = """
 DELETE FROM event_log WHERE ctid IN (SELECT ctid FROM event_log WHERE practice_id = $1 AND recorded_at < $2 LIMIT $3)
 """
 
+_FORGET_BACKTESTS = "DELETE FROM backtest WHERE practice_id = $1 AND created_at < $2 AND status NOT IN ('queued', 'running')"
+_PRACTICES = "SELECT practice_id FROM access_practice WHERE practice_id > $1 ORDER BY practice_id LIMIT $2"
+
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one workflow at one event: ``started`` with its run, ``filtered``, or the reason it did not go on."""
+    """What became of one workflow at one event: ``started`` with its run, ``filtered``, or the reason it did not go on.
+
+    ``started_already`` names the run an earlier event about the same booking had started.
+    """
 
     workflow_id: UUID
     version: int
     verdict: str
     run_id: UUID | None = None
 
-    def compact(self) -> list[object]:
-        return [str(self.workflow_id), self.version, self.verdict, str(self.run_id) if self.run_id else None]
+    def compact(self, began: Collection[UUID]) -> list[object]:
+        verdict = "started_already" if self.verdict == "started" and self.run_id not in began else self.verdict
+        return [str(self.workflow_id), self.version, verdict, str(self.run_id) if self.run_id else None]
 
 
-async def record(happenings: list[Happening], decisions: Mapping[UUID, list[Decision]], world: World, tx: Tx) -> None:
-    """Write down a batch, in one statement."""
+async def record(
+    happenings: list[Happening], decisions: Mapping[UUID, list[Decision]], began: Collection[UUID], world: World, tx: Tx
+) -> None:
+    """Write down a batch, in one statement. ``began``: the runs that are new."""
     if not happenings:
         return
     ids = [one.ids() for one in happenings]
@@ -52,15 +63,30 @@ async def record(happenings: list[Happening], decisions: Mapping[UUID, list[Deci
         [one["patient_id"] for one in ids], [one["appointment_id"] for one in ids], [one.at for one in happenings],
         [tx.now] * len(happenings), [one.text for one in happenings],
         [json_text(world.seen(one.practice_id, found)) for one, found in zip(happenings, ids, strict=True)],
-        [json_text([decision.compact() for decision in decisions.get(one.id, ())]) for one in happenings],
+        [json_text([decision.compact(began) for decision in decisions.get(one.id, ())]) for one in happenings],
     )  # fmt: skip
 
 
-async def forget_old(practice_ids: list[UUID], work: Work) -> int:
-    """Forget what is older than ``KEPT``; returns how many rows went."""
+async def forget_old(work: Work) -> int:
+    """Forget what is older than ``KEPT``, of every practice, a few practices per transaction; returns how many events went.
+
+    If we die in between the rest goes next time.
+    """
+    gone, after = await _forget([PLATFORM], work), PLATFORM
+    while True:
+        async with work.batch([], SYSTEM) as tx:
+            found = [row["practice_id"] for row in await tx.rows(_PRACTICES, after, PRACTICES_AT_ONCE)]
+        if not found:
+            return gone
+        gone += await _forget(found, work)
+        after = found[-1]
+
+
+async def _forget(practice_ids: list[UUID], work: Work) -> int:
     gone = 0
     async with work.batch(practice_ids, SYSTEM) as tx:
         for practice_id in practice_ids:
             tag = await tx.execute(_FORGET, practice_id, tx.now - KEPT, FORGOTTEN_AT_ONCE)
             gone += int(tag.rpartition(" ")[2])
+            await tx.execute(_FORGET_BACKTESTS, practice_id, tx.now - KEPT)
     return gone

@@ -23,7 +23,7 @@ from services.workflows.queries.runs import anchored_runs, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.interpreter import advance
 from services.workflows.rules.orchestration import BUILTIN
-from services.workflows.rules.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, Status, StepResult
+from services.workflows.rules.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, StepResult
 
 _FOUND_ITS_PATIENT = """
 UPDATE run r SET patient_id = t.patient_id, event = r.event || jsonb_build_object('patient_id', t.patient_id)
@@ -85,8 +85,7 @@ async def _move(
     writes = Writes()
     for key, (state, effects, cause) in moved.items():
         run = run_of(found[key], awaits=bool(versions[key].awaited))
-        revived = found[key]["status"] != Status.RUNNING
-        writes.advance(Change(run, state, effects, cause, versions[key], revived, at))
+        writes.advance(Change(run, state, effects, cause, versions[key], found[key]["status"], at=at))
     return await writes.flush(tx)
 
 

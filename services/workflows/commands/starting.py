@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from uuid import UUID
 
 from libs.common.work import Tx
 from libs.contracts.envelope import Event
-from services.workflows.commands.enrolling import Candidate, admissions_for
+from services.workflows.commands.enrolling import OFTEN, TOO_OFTEN, Candidate, admissions_for
 from services.workflows.commands.happening import Happening, run_row
 from services.workflows.commands.history import Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
@@ -46,6 +47,7 @@ class _Gathered:
     """What a batch comes to before anybody is let in."""
 
     candidates: list[tuple[Candidate, Event, int, Any]] = field(default_factory=list)
+    rerun: int = 0
     decisions: dict[UUID, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     writes: Writes = field(default_factory=Writes)
 
@@ -56,7 +58,8 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     A condition that fails to evaluate makes a failed run that says so: it is not the same as false. At most one run per
     workflow and event, whatever is delivered twice. Raises ``PatientNotYet`` or ``PracticeNotYet`` while news an event
     depends on is on its way over another topic: the event waits and comes again. Runs that go on causing each other are
-    stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``.
+    stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``. So does a workflow that a patient comes to more
+    than ``OFTEN`` times in an hour: a loop that goes round outside.
     """
     in_force = await published.in_force({one.practice_id for one in happenings}, tx)
     occasions = [
@@ -68,17 +71,20 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     return await start_occasions(occasions, happenings, tx)
 
 
-async def start_occasions(occasions: list[Occasion], happenings: list[Happening], tx: Tx, rerun: int = 0) -> list[Change]:
-    """Start these, and remember all happenings with what was decided."""
+async def start_occasions(
+    occasions: list[Occasion], happenings: list[Happening], tx: Tx, rerun: int = 0, decided: Mapping[UUID, list[Decision]] | None = None
+) -> list[Change]:
+    """Start these, and remember all happenings with what was decided, here or (``decided``) before."""
     world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx)
     depths = await _depths([occasion.happening for occasion in occasions], tx)
-    gathered = _Gathered()
+    gathered = _Gathered(rerun=rerun)
+    gathered.decisions.update(decided or {})
     for occasion in occasions:
         world.require_patient(occasion.happening.practice_id, occasion.happening.ids())
         _consider_all(occasion, depths.get(occasion.happening.id, 0), world, gathered)
-    await _let_in(gathered, world, rerun, tx)
+    await _let_in(gathered, world, tx)
     changes = await gathered.writes.flush(tx)
-    await record(happenings, gathered.decisions, world, tx)
+    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx)
     return changes
 
 
@@ -147,17 +153,21 @@ def _consider(happening: Happening, seen: Event, workflow: InForce, values: Any,
     gathered.candidates.append((Candidate(happening, workflow, patient_id, appointment_id, key), seen, depth, values))
 
 
-async def _let_in(gathered: _Gathered, world: World, rerun: int, tx: Tx) -> None:
+async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
     admissions = await admissions_for([candidate for candidate, *_ in gathered.candidates], tx)
     for candidate, seen, depth, values in gathered.candidates:
         happening, workflow = candidate.happening, candidate.workflow
-        refusal = None if rerun else admissions.refusal(candidate, tx.now)
+        refusal = None if gathered.rerun else admissions.refusal(candidate, tx.now)
+        if refusal == TOO_OFTEN and admissions.count(candidate) == OFTEN + 1:  # seen once, as a run; what follows only in the history
+            _fail(happening, seen, workflow, LOOP_STOPPED, gathered, depth)
+            continue
         decision = Decision(workflow.workflow_id, workflow.version, refusal or "started")
         if refusal is None:
             assert workflow.compiled is not None
-            run = run_row(happening, seen, workflow, depth, rerun)
+            run = run_row(happening, seen, workflow, depth, gathered.rerun)
             state, effects = _first_steps(run, workflow, world, seen, values, tx.now)
-            if gathered.writes.start(Change(run, state, effects, happening.cause, workflow.compiled)):
+            change = Change(run, state, effects, happening.cause, workflow.compiled, unsaid=_unsaid(happening))
+            if gathered.writes.start(change):
                 admissions.enter(candidate, run.id, tx.now)
             decision = Decision(workflow.workflow_id, workflow.version, "started", run.id)
         gathered.decisions[happening.id].append(decision)
@@ -175,9 +185,14 @@ def _first_steps(run: RunRow, workflow: InForce, world: World, seen: Event, valu
 
 def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:
     failed = State(status=Status.FAILED, cursor=NEVER_BEGAN, error_code=code)
-    run = run_row(happening, seen, workflow, depth)
-    gathered.writes.start(Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled))
+    run = run_row(happening, seen, workflow, depth, gathered.rerun)
+    change = Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled, unsaid=_unsaid(happening))
+    gathered.writes.start(change)
     gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, code, run.id))
+
+
+def _unsaid(happening: Happening) -> Happening | None:
+    return None if happening.said else happening
 
 
 __all__ = ["LOOP_STOPPED", "MAX_CHAIN", "Occasion", "start_occasions", "start_runs"]

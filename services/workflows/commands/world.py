@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,8 @@ class World:
     patients: dict[Key, Any]
     appointments: dict[Key, Any]
     practices: dict[UUID, dict[str, Any]]
+    now: datetime | None = None
+    """What expressions see as the time."""
 
     def around(self, compiled: CompiledDefinition, practice_id: UUID, event: dict[str, Any], bound: Any = None) -> Surroundings:
         """What a run started by the event sees. ``bound``: the values without outputs of steps, made before."""
@@ -39,7 +42,7 @@ class World:
         def bind(outputs: Mapping[str, Any]) -> Any:
             if bound is not None and not outputs:
                 return bound
-            return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, practice, outputs))
+            return compiled.expressions.bind(values_for(compiled.fields, event, patient, appointment, practice, outputs, now=self.now))
 
         return Surroundings(bind, appointment, practice, patient)
 
@@ -53,7 +56,7 @@ class World:
         """The values a run that waits sees of the event that came."""
         patient, appointment = self._about(practice_id, event)
         practice = self._practice(practice_id)
-        return rule.expressions.bind(values_for(rule.fields, event, patient, appointment, practice, outputs, trigger))
+        return rule.expressions.bind(values_for(rule.fields, event, patient, appointment, practice, outputs, trigger, now=self.now))
 
     def seen(self, practice_id: UUID, event: dict[str, Any]) -> dict[str, Any]:
         """What was known when the event was looked at: what its expressions saw besides the event."""
@@ -91,6 +94,7 @@ async def world_of(named: list[tuple[UUID, dict[str, Any]]], tx: Tx, of_interest
         await patients(who, tx) if "patient" in of_interest else {},
         await appointments(what, tx) if "appointment" in of_interest else {},
         await practices({practice for practice, _ in named}, tx) if "practice" in of_interest else {},
+        tx.now,
     )
 
 

@@ -9,7 +9,9 @@ from uuid import UUID
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from services.workflows.commands import messages
+from services.workflows.commands.counting import count_runs
 from services.workflows.commands.handover import begin
+from services.workflows.commands.happening import Happening
 from services.workflows.commands.rows import RunRow, StepRow, failed_step, is_anchored, jittered, memory_of, step_row
 from services.workflows.queries.definitions import action_owners
 from services.workflows.rules.compiling import EXITS, CompiledDefinition
@@ -18,8 +20,8 @@ from services.workflows.rules.states import Effect, Finished, OpenWait, Perform,
 
 _INSERT_RUNS = """
 INSERT INTO run (practice_id, id, workflow_id, workflow_name, version, trigger_event_id, trigger_type, event, patient_id, appointment_id,
-  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, anchored, rerun, failed_step, started_at, finished_at)
-SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
+  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, held, anchored, rerun, failed_step, started_at, finished_at)
+SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, pa, an, rr, fs, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[], $7::text[], $8::jsonb[], $9::uuid[], $10::uuid[], $11::text[],
   $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[], $19::jsonb[], $20::bool[], $21::bool[], $22::int[], $23::text[])
   AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs)
@@ -38,6 +40,7 @@ SELECT p, r, i, k, s, a, e, d, er, de, ip, op, at, $10, CASE WHEN s IN ('request
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::timestamptz[], $9::text[], $11::text[],
   $12::jsonb[], $13::jsonb[], $14::int[]) AS t (p, r, i, k, s, a, e, d, er, de, ip, op, at)
 ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET status = excluded.status, error_code = excluded.error_code,
+  started_at = CASE WHEN excluded.status = 'requested' AND excluded.attempt > step.attempt THEN excluded.started_at ELSE step.started_at END,
   finished_at = excluded.finished_at, due_at = coalesce(excluded.due_at, step.due_at), effect_key = coalesce(excluded.effect_key, step.effect_key),
   input = coalesce(excluded.input, step.input), output = coalesce(excluded.output, step.output), attempt = greatest(excluded.attempt, step.attempt)
 """
@@ -57,19 +60,27 @@ WHERE w.practice_id = e.p AND w.run_id = e.r AND (e.s = '' OR w.step_id = e.s)
 """
 
 
+_Wait = tuple[RunRow, str, int, str, UUID]
+
+
 @dataclass(frozen=True)
 class Change:
-    """A run, where it stands now, and what led there."""
+    """A run, where it stands now, and what led there. ``was``: its status before; ``unsaid``: the occasion of our own that starts it."""
 
     run: RunRow
     state: State
     effects: list[Effect]
     cause: Cause
     compiled: CompiledDefinition | None
-    revived: bool = False
-    """It had ended, and goes on: what ends it has to be told to it again."""
+    was: str = Status.RUNNING
+    unsaid: Happening | None = None
     at: datetime | None = None
     """As of when it counts; None: now."""
+
+    @property
+    def revived(self) -> bool:
+        """It had ended, and goes on: what ends it has to be told to it again."""
+        return self.was != Status.RUNNING
 
 
 @dataclass
@@ -104,6 +115,7 @@ class Writes:
             await _write_steps(changes, tx)
             await _write_timers(changes, tx)
             await _write_waits(changes, new, tx)
+            await count_runs([(change.run, change.run.id in new, change.was, change.state.status) for change in changes], tx)
             await _say(changes, new, tx)
         return changes
 
@@ -195,16 +207,14 @@ async def _write_timers_in(table: str, changes: list[Change], tx: Tx) -> None:
 
 async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
     """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin, or begin again."""
-    opened: list[tuple[RunRow, str, int, str, UUID]] = []
+    opened: list[_Wait] = []
     closed: list[tuple[RunRow, str]] = []
     for change in changes:
         run = change.run
         if not run.awaits:
             continue
         if (run.id in new or change.revived) and change.state.status is Status.RUNNING and change.compiled is not None:
-            for number, rule in enumerate(change.compiled.awaited.get(EXITS, ())):
-                subject = run.patient_id or run.appointment_id
-                opened += [(run, EXITS, number, rule.event, subject)] if subject else []
+            opened += _exits(run, change.compiled)
         for effect in change.effects:
             if isinstance(effect, OpenWait) and (subject := run.about(effect.about)) is not None:
                 opened += [(run, effect.step_id, number, event, subject) for number, event in enumerate(effect.events)]
@@ -216,6 +226,15 @@ async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
                 closed.append((run, ""))
     if closed:
         await tx.execute(_NO_WAITS, [run.practice_id for run, _ in closed], [run.id for run, _ in closed], [step for _, step in closed])
+    await _open(opened, tx)
+
+
+def _exits(run: RunRow, compiled: CompiledDefinition) -> list[_Wait]:
+    subject = run.patient_id or run.appointment_id
+    return [(run, EXITS, number, rule.event, subject) for number, rule in enumerate(compiled.awaited.get(EXITS, ())) if subject]
+
+
+async def _open(opened: list[_Wait], tx: Tx) -> None:
     if opened:
         await tx.execute(
             _WAITS, [run.practice_id for run, *_ in opened], [run.id for run, *_ in opened], [step for _, step, *_ in opened],
@@ -229,9 +248,18 @@ async def _say(changes: list[Change], new: set[UUID], tx: Tx) -> None:
     for change in changes:
         run = change.run
         if run.id in new:
+            _say_occasion(change, tx)
             tx.emit(messages.started(run), because=change.cause, practice_id=run.practice_id)
         for effect in change.effects:
             if isinstance(effect, Perform):
                 tx.emit(messages.request(run, effect, owners[effect.action]), because=change.cause, practice_id=run.practice_id)
             elif isinstance(effect, Finished):
                 tx.emit(messages.finished(run, effect), because=change.cause, practice_id=run.practice_id)
+
+
+def _say_occasion(change: Change, tx: Tx) -> None:
+    """Only with a run that is new: an occasion handled before is not said again. Its id is its own."""
+    occasion = change.unsaid
+    if occasion is not None:
+        because = Cause(occasion.cause.correlation_id, occasion.causation_id, occasion.cause.traceparent, occasion.cause.tracestate)
+        tx.emit(occasion.data, because=because, practice_id=occasion.practice_id, message_id=occasion.id)

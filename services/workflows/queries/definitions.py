@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from libs.common.work import Tx
 from services.workflows.model import PublishedVersion, Workflow
@@ -15,15 +15,26 @@ from services.workflows.model import PublishedVersion, Workflow
 
 async def workflow_by_id(workflow_id: UUID, tx: Tx, *, for_update: bool = False) -> Workflow | None:
     query = select(Workflow).where(Workflow.practice_id == tx.practice_id, Workflow.id == workflow_id)
-    return (await tx.session.execute(query.with_for_update() if for_update else query)).scalar_one_or_none()
+    # Not against rows that refer to it: an enrolment written meanwhile does not wait for a publication, nor the other way round.
+    locked = query.with_for_update(key_share=True) if for_update else query
+    return (await tx.session.execute(locked)).scalar_one_or_none()
 
 
-async def workflows(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[Workflow]:
-    """By name; one more than ``limit`` when there is more."""
-    query = select(Workflow).where(Workflow.practice_id == tx.practice_id).order_by(Workflow.name, Workflow.id).limit(limit + 1)
-    if after is not None:
-        query = query.where(tuple_(Workflow.name, Workflow.id) > (after[0], UUID(after[1])))
-    return list((await tx.session.execute(query)).scalars())
+async def workflow_ids(tx: Tx) -> frozenset[UUID]:
+    """Every workflow of the practice."""
+    return frozenset((await tx.session.execute(select(Workflow.id).where(Workflow.practice_id == tx.practice_id))).scalars())
+
+
+async def published_version(workflow_id: UUID, version: int, tx: Tx) -> PublishedVersion | None:
+    return await tx.session.get(PublishedVersion, (tx.practice_id, workflow_id, version))
+
+
+async def versions(workflow_id: UUID, tx: Tx, *, before: int | None, limit: int) -> list[PublishedVersion]:
+    """Newest first; one more than ``limit`` when there is more."""
+    query = select(PublishedVersion).where(PublishedVersion.practice_id == tx.practice_id, PublishedVersion.workflow_id == workflow_id)
+    if before is not None:
+        query = query.where(PublishedVersion.version < before)
+    return list((await tx.session.execute(query.order_by(PublishedVersion.version.desc()).limit(limit + 1))).scalars())
 
 
 async def version_exists(workflow_id: UUID, version: int, tx: Tx) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,19 +26,28 @@ async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
     return {(row["practice_id"], row["id"]): row for row in rows}
 
 
-async def runs(
-    tx: Tx, *, workflow_id: UUID | None, patient_id: UUID | None, status: str | None, after: tuple[str, ...] | None, limit: int
-) -> list[asyncpg.Record]:
-    """Newest first; one more than ``limit`` when there is more."""
+async def runs(tx: Tx, *, after: tuple[str, ...] | None, limit: int, **wanted: Any) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more.
+
+    ``wanted``: workflow_id, patient_id, status, error_code, failed_step, trigger (the event type), stuck; None does not count.
+    """
     return await tx.rows(
         """
-        SELECT * FROM run WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
+        SELECT * FROM run r WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
           AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR (started_at, id) < ($5, $6::uuid))
+          AND ($8::text IS NULL OR error_code = $8) AND ($9::text IS NULL OR failed_step = $9) AND ($10::text IS NULL OR trigger_type = $10)
+          AND ($11::bool IS NULL OR $11 = EXISTS (SELECT FROM stuck s WHERE s.practice_id = r.practice_id AND s.run_id = r.id))
         ORDER BY started_at DESC, id DESC LIMIT $7
         """,
-        tx.practice_id, workflow_id, patient_id, status, datetime.fromisoformat(after[0]) if after else None,
-        UUID(after[1]) if after else None, limit + 1,
+        tx.practice_id, wanted.get("workflow_id"), wanted.get("patient_id"), wanted.get("status"),
+        datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, limit + 1,
+        wanted.get("error_code"), wanted.get("failed_step"), wanted.get("trigger"), wanted.get("stuck"),
     )  # fmt: skip
+
+
+async def stuck_causes(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
+    """Why somebody has to look at a run."""
+    return await tx.rows("SELECT * FROM stuck WHERE practice_id = $1 AND run_id = $2 ORDER BY since, step_id", tx.practice_id, run_id)
 
 
 async def run_by_id(run_id: UUID, tx: Tx) -> asyncpg.Record | None:

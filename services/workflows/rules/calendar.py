@@ -61,6 +61,15 @@ def zone_of(name: str | None) -> tzinfo:
         return UTC
 
 
+def is_zone(name: str) -> bool:
+    """Whether there is a zone of this IANA name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 def moment(day: date, at: time, zone: tzinfo) -> datetime:
     """That local time as aware UTC; one that the clocks skip is moved on by what they skipped."""
     return datetime.combine(day, at, tzinfo=zone).astimezone(UTC)

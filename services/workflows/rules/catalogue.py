@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 
 from services.workflows.rules.definition import Definition
-from services.workflows.rules.findings import Finding, pointer_part
+from services.workflows.rules.findings import Finding, did_you_mean, pointer_part
 from services.workflows.rules.steps import ActionStep, walk
 from services.workflows.rules.templates import is_template
 
@@ -30,13 +30,43 @@ def catalogue_findings(definition: Definition, offered: Catalogue) -> list[Findi
 def _of_step(step: ActionStep, pointer: str, offered: Catalogue) -> Iterator[Finding]:
     action = offered.get(step.action)
     if action is None:
-        known = ", ".join(offered) or "none yet"
-        yield Finding("unknown_action", f"{pointer}/action", "No service offers this action.", step.id, hint=f"offered: {known}")
+        hint = did_you_mean(step.action, offered) or f"offered: {', '.join(offered) or 'none yet'}"
+        yield Finding("unknown_action", f"{pointer}/action", "No service offers this action.", step.id, hint=hint)
         return
+    missing: set[str] = set()
     for error in jsonschema.Draft202012Validator(action["parameters_schema"]).iter_errors(step.parameters):
-        if not _may_come_right(error):
-            where = "/".join([f"{pointer}/parameters", *(pointer_part(part) for part in error.absolute_path)])
-            yield Finding("invalid_parameter", where, f"The action's parameters do not fit: {error.validator}.", step.id, hint=_hint(error))
+        where = "/".join([f"{pointer}/parameters", *(pointer_part(part) for part in error.absolute_path)])
+        if error.validator == "required":
+            if where not in missing:
+                yield from _missing(error, where, step.id)
+            missing.add(where)
+        elif error.validator == "additionalProperties":
+            yield from _strange(error, where, step.id)
+        elif not _may_come_right(error):
+            message = f"{_title(error.schema, where)} does not fit: {error.validator}."
+            yield Finding("invalid_parameter", where, message, step.id, hint=_expected(error))
+
+
+def _missing(error: Any, where: str, step: str) -> Iterator[Finding]:
+    """Every parameter that has to be there and is not."""
+    for name in error.validator_value:
+        if name not in error.instance:
+            title = _title(error.schema.get("properties", {}).get(name, {}), name)
+            yield Finding("missing_parameter", where, f"{title} has to be given.", step, hint=f"missing: {name}")
+
+
+def _strange(error: Any, where: str, step: str) -> Iterator[Finding]:
+    known = list(error.schema.get("properties", ()))
+    for name in error.instance:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"it takes: {', '.join(known) or 'nothing'}"
+            yield Finding("unknown_parameter", f"{where}/{pointer_part(name)}", "The action does not take this.", step, hint=hint)
+
+
+def _title(schema: Any, place: str) -> str:
+    """What an editor calls it."""
+    title = schema.get("title") if isinstance(schema, Mapping) else None
+    return str(title or place.rpartition("/")[2].replace("_", " ").capitalize())
 
 
 def _may_come_right(error: Any) -> bool:
@@ -51,10 +81,10 @@ def _may_come_right(error: Any) -> bool:
     return error.validator in _OF_TEXT
 
 
-def _hint(error: Any) -> str | None:
-    if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"missing: {', '.join(missing)}"
-    if error.validator == "additionalProperties":
-        return f"it takes: {', '.join(error.schema.get('properties', ())) or 'nothing'}"
-    return None
+def _expected(error: Any) -> str | None:
+    """What would fit, where it is short enough to say."""
+    if error.validator == "type":
+        return f"it takes: {error.validator_value if isinstance(error.validator_value, str) else ', '.join(error.validator_value)}"
+    if error.validator in {"maxLength", "minLength", "maximum", "minimum", "maxItems", "minItems"}:
+        return f"{error.validator}: {error.validator_value}"
+    return f"one of: {', '.join(map(str, error.validator_value))}" if error.validator == "enum" else None

@@ -14,7 +14,22 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.workflows.rules.expressions import Compiled, Evaluated, ExpressionInvalid, Fields, FieldType, Values, check_source
+from services.workflows.rules.binding import Bound, admitted, bounded
+from services.workflows.rules.bounds import MAX_COST, MAX_NODES, MAX_TRANSLATED_NODES, check_bounds
+from services.workflows.rules.expressions import (
+    MAX_SOURCE,
+    MAX_TRANSLATED,
+    Compiled,
+    Evaluated,
+    ExpressionInvalid,
+    Fields,
+    FieldType,
+    Values,
+    check_source,
+)
+from services.workflows.rules.shapes import Shape, Shapes, plain_shapes
+from services.workflows.rules.syntax import parse
+from services.workflows.rules.wording import worded
 
 _TYPES = {
     FieldType.BOOL: cel.Type.BOOL,
@@ -23,36 +38,74 @@ _TYPES = {
     FieldType.STRING: cel.Type.STRING,
     FieldType.TIMESTAMP: cel.Type.TIMESTAMP,
     FieldType.LIST: cel.Type.List(cel.Type.DYN),
+    FieldType.TEXTS: cel.Type.List(cel.Type.STRING),
     FieldType.DYN: cel.Type.DYN,
 }
+_NULLABLE = {
+    FieldType.BOOL: cel.Type("google.protobuf.BoolValue"),
+    FieldType.INT: cel.Type("google.protobuf.Int64Value"),
+    FieldType.DOUBLE: cel.Type("google.protobuf.DoubleValue"),
+    FieldType.STRING: cel.Type("google.protobuf.StringValue"),
+    FieldType.TIMESTAMP: cel.Type.TIMESTAMP,
+}
+"""What may be null, for the type check only: at run time it is dynamic."""
+
 _ERROR = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?P<message>[^\n]*)")
 
 
 class CelCpp:
     """One environment. Compiled expressions are immutable and may be shared."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, shapes: Shapes | None = None) -> None:
         self._fields = fields
-        variables = {name: _TYPES[kind] for name, kind in fields.items()}
-        self._env = cel.NewEnv(variables=variables, extensions=[ext_strings.ExtStrings()])
+        self.shapes = shapes if shapes is not None else plain_shapes(fields)
+        self._env = _environment({name: _TYPES[kind] for name, kind in fields.items()})
+        self._strict = _environment({name: _strict(shape) for name, shape in self.shapes.items()})
 
-    def compile(self, text: str) -> Compiled:
-        check_source(text)
+    def compile(self, text: str, *, translated: bool = False) -> Compiled:
+        check_source(text, MAX_TRANSLATED if translated else MAX_SOURCE)
+        names = check_bounds(parse(text), self.shapes, MAX_COST, MAX_TRANSLATED_NODES if translated else MAX_NODES)
+        if not translated and any(self.shapes[name].nullable for name in names):
+            self._check_nullable(text)
         try:
-            return _Expression(self._env.compile(text))
+            return _Expression(self._env.compile(text), names)
         except RuntimeError as error:
-            found = _ERROR.search(str(error))
-            if found is None:
-                raise ExpressionInvalid("the expression does not compile") from None
-            message = found["message"].removesuffix(" (in container '')")
-            # The engine counts columns within a line; ours count within the whole text.
-            before = sum(len(line) for line in text.splitlines(keepends=True)[: int(found["line"]) - 1])
-            raise ExpressionInvalid(message, before + int(found["column"])) from None
+            raise _invalid(text, str(error)) from None
 
-    def bind(self, values: Values) -> Any:
-        return self._env.Activation(
-            {name: value if self._fields[name] is FieldType.TIMESTAMP else _dynamic(value) for name, value in values.items()}
+    def _check_nullable(self, text: str) -> None:
+        """Types that never fit, whatever is null. Anything else the real environment says."""
+        try:
+            self._strict.compile(text)
+        except RuntimeError as error:
+            if "no matching overload" in str(error):
+                raise _invalid(text, str(error)) from None
+
+    def bind(self, values: Values) -> Bound:
+        known, refused = admitted(values, self.shapes)
+        return Bound(
+            self._env.Activation(
+                {name: value if self._fields[name] is FieldType.TIMESTAMP else _dynamic(value) for name, value in known.items()}
+            ),
+            refused,
         )
+
+
+def _environment(variables: dict[str, Any]) -> Any:
+    return cel.NewEnv(variables=variables, extensions=[ext_strings.ExtStrings()])
+
+
+def _strict(shape: Shape) -> Any:
+    return _NULLABLE.get(shape.kind, cel.Type.DYN) if shape.nullable else _TYPES[shape.kind]
+
+
+def _invalid(text: str, said: str) -> ExpressionInvalid:
+    found = _ERROR.search(said)
+    if found is None:
+        return ExpressionInvalid("the expression does not compile")
+    message, hint = worded(found["message"].removesuffix(" (in container '')"))
+    # The engine counts columns within a line; ours count within the whole text.
+    before = sum(len(line) for line in text.splitlines(keepends=True)[: int(found["line"]) - 1])
+    return ExpressionInvalid(message, before + int(found["column"]), hint)
 
 
 def _dynamic(value: Any) -> Any:
@@ -70,17 +123,20 @@ def _dynamic(value: Any) -> Any:
 
 
 class _Expression:
-    def __init__(self, expression: Any) -> None:
+    def __init__(self, expression: Any, names: frozenset[str]) -> None:
         self._expression = expression
+        self._names = names
         # Types of this engine can be compared but not hashed.
         self.is_boolean = any(expression.return_type() == kind for kind in (cel.Type.BOOL, cel.Type.DYN))
 
-    def evaluate(self, bound: Any) -> Evaluated:
+    def evaluate(self, bound: Bound) -> Evaluated:
+        if bound.refused and (refusal := bound.refusal(self._names)) is not None:
+            return refusal
         try:
-            result = self._expression.eval(bound)
+            result = self._expression.eval(bound.activation)
             if result.type() == cel.Type.ERROR:
                 return Evaluated(error=_class_of(str(result.value())))
-            return Evaluated(result.plain_value())
+            return bounded(Evaluated(result.plain_value()))
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             return Evaluated(error=_class_of(str(error)))
 

@@ -1,12 +1,13 @@
 """cel-python behind the interface: the second opinion, chosen by setting, never a silent fallback.
 
-Its interpreter only: the compiled runner shares state between threads. It has no type check, so names are checked here
-against the declared fields; types are found out at run time. It compares across kinds of numbers by an error.
+Its interpreter only: the compiled runner shares state between threads. It has no type check: types are found out at
+run time. It compares across kinds of numbers by an error.
 """
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -15,48 +16,74 @@ from celpy.adapter import json_to_cel
 from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError
 
-from services.workflows.rules.expressions import Compiled, Evaluated, ExpressionInvalid, Fields, Values, check_source, without_strings
+from services.workflows.rules.binding import Bound, admitted, bounded
+from services.workflows.rules.bounds import MAX_COST, MAX_NODES, MAX_TRANSLATED_NODES, check_bounds
+from services.workflows.rules.expressions import (
+    MAX_SOURCE,
+    MAX_TRANSLATED,
+    Compiled,
+    Evaluated,
+    ExpressionInvalid,
+    Fields,
+    Values,
+    check_source,
+)
+from services.workflows.rules.shapes import Shapes, plain_shapes
+from services.workflows.rules.syntax import Node, dotted, parse
 
-_NAME = re.compile(r"(?<![\w.])[a-z_]+(?:\.[a-z_][a-z0-9_]*)+(?![\w(])")
+MAX_WALKED = 12
+"""Elements of a list that is walked. Errors of this engine hold the errors before them: each one more doubles its text."""
+
+# What it logs about errors repeats values of the event.
+logging.getLogger("celpy").setLevel(logging.CRITICAL + 1)
 
 
 class CelPython:
     """One environment."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, shapes: Shapes | None = None) -> None:
         self._fields = fields
-        self._roots = {name.split(".")[0] for name in fields}
+        self.shapes = shapes if shapes is not None else plain_shapes(fields)
         self._environment = celpy.Environment()
 
-    def compile(self, text: str) -> Compiled:
-        check_source(text)
+    def compile(self, text: str, *, translated: bool = False) -> Compiled:
+        check_source(text, MAX_TRANSLATED if translated else MAX_SOURCE)
+        parsed = parse(text)
+        names = check_bounds(parsed, self.shapes, MAX_COST, MAX_TRANSLATED_NODES if translated else MAX_NODES)
+        walked = frozenset(self._walked(parsed))
         try:
             tree = self._environment.compile(text)
         except CELParseError as error:
             raise ExpressionInvalid("syntax error", getattr(error, "column", None)) from None
         except RecursionError:
             raise ExpressionInvalid("the expression is nested too deeply") from None
-        self._check_names(text)
-        return _Expression(self._environment.program(tree))
+        return _Expression(self._environment.program(tree), names, walked)
 
-    def _check_names(self, text: str) -> None:
-        for match in _NAME.finditer(without_strings(text)):
-            name = match[0]
-            # A field may be followed by a field of its own value: event.result.message_id.
-            known = any(name == field or name.startswith(f"{field}.") for field in self._fields)
-            if name.split(".")[0] in self._roots and not known:
-                message = f"undeclared reference to '{name}'"
-                raise ExpressionInvalid(message, match.start() + 1)
+    def _walked(self, tree: Node) -> Iterator[str]:
+        """The fields whose elements are walked. Raises ``ExpressionInvalid`` for what could be longer than ``MAX_WALKED``."""
+        for node in tree.walk():
+            if node.kind != "macro":
+                continue
+            listed, *said = node.children
+            if any(inner.kind == "macro" for one in said for inner in one.walk()):
+                raise ExpressionInvalid("this engine walks one list at a time", node.start + 1)
+            name = dotted(listed)
+            if name in self.shapes:
+                yield str(name)
+            elif listed.kind != "list" or len(listed.children) > MAX_WALKED:
+                raise ExpressionInvalid(f"this engine walks fields, and lists written out of at most {MAX_WALKED} items", node.start + 1)
 
-    def bind(self, values: Values) -> Any:
+    def bind(self, values: Values) -> Bound:
         nested: dict[str, Any] = {}
-        for name, value in values.items():
+        known, refused = admitted(values, self.shapes)
+        long = frozenset(name for name, value in known.items() if isinstance(value, (list, dict)) and len(value) > MAX_WALKED)
+        for name, value in known.items():
             *path, last = name.split(".")
             inner = nested
             for part in path:
                 inner = inner.setdefault(part, {})
             inner[last] = value
-        return {name: _to_celpy(value) for name, value in nested.items()}
+        return Bound({name: _to_celpy(value) for name, value in nested.items()}, refused, long)
 
 
 def _to_celpy(value: Any) -> Any:
@@ -72,12 +99,18 @@ def _to_celpy(value: Any) -> Any:
 class _Expression:
     is_boolean = True
 
-    def __init__(self, program: Any) -> None:
+    def __init__(self, program: Any, names: frozenset[str], walked: frozenset[str]) -> None:
         self._program = program
+        self._names = names
+        self._walked = walked
 
-    def evaluate(self, bound: Any) -> Evaluated:
+    def evaluate(self, bound: Bound) -> Evaluated:
+        if bound.refused and (refusal := bound.refusal(self._names)) is not None:
+            return refusal
+        if self._walked & bound.long:
+            return Evaluated(error="value_too_large")
         try:
-            value = self._program.evaluate(bound)
+            value = self._program.evaluate(bound.activation)
         except (CELEvalError, ValueError, TypeError, OverflowError, RecursionError):
             return Evaluated(error="evaluation_error")
-        return Evaluated(bool(value) if isinstance(value, celpy.celtypes.BoolType) else value)
+        return bounded(Evaluated(bool(value) if isinstance(value, celpy.celtypes.BoolType) else value))

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import available_timezones
 
-from services.workflows.rules.calendar import CronInvalid, check_cron
+from services.workflows.rules.calendar import CronInvalid, check_cron, is_zone
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.checking import Checker
 from services.workflows.rules.definition import AnchoredTrigger, Definition, EventTrigger, ScheduleTrigger
@@ -110,6 +111,9 @@ class _Compiler:
                 check_cron(trigger.cron)
             except CronInvalid as error:
                 self._findings.append(Finding("invalid_cron", "/trigger/cron", str(error)))
+            if trigger.time_zone is not None and not is_zone(trigger.time_zone):
+                hint = did_you_mean(trigger.time_zone, available_timezones()) or "such as Europe/Berlin"
+                self._findings.append(Finding("unknown_time_zone", "/trigger/time_zone", "There is no such time zone.", hint=hint))
 
     def _step(self, step: Step, pointer: str) -> None:
         match step:
@@ -146,7 +150,14 @@ class _Compiler:
                 hint = did_you_mean(awaited.event, BY_TYPE)
                 self._findings.append(Finding("unknown_event", f"{pointer}/{number}/event", message, step, hint=hint))
                 continue
-            checker = Checker(event, self._engine, self._findings, self._names, awaiting=True, known_steps=self._checker.known_steps)
+            checker = Checker(
+                event,
+                self._engine,
+                self._findings,
+                self._names,
+                awaiting=event_of(self._definition.trigger),
+                known_steps=self._checker.known_steps,
+            )
             when = checker.condition(awaited.when, f"{pointer}/{number}/when", step)
             rules.append(AwaitedRule(awaited.event, checker.fields, checker.expressions, when))
         if rules:

@@ -2,79 +2,65 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel
-
 from libs.contracts.envelope import Message
+from libs.contracts.scheduling import AppointmentSource, AppointmentStatus
 from services.workflows.rules.expressions import Fields, FieldType, Values
+from services.workflows.rules.shapes import SHORT, Shape, Shapes, shape_of, shapes_of
 from services.workflows.rules.states import NOTHING
 
-PATIENT = ("id", "given_name", "family_name", "email", "phone", "birth_date", "time_zone")
-APPOINTMENT: dict[str, FieldType] = {
-    "id": FieldType.STRING,
-    "status": FieldType.STRING,
-    "title": FieldType.STRING,
-    "source": FieldType.STRING,
-    "starts_at": FieldType.TIMESTAMP,
-    "ends_at": FieldType.TIMESTAMP,
-    "time_zone": FieldType.STRING,
+_TEXT = Shape(FieldType.STRING, nullable=True)
+PATIENT: dict[str, Shape] = {
+    "id": Shape(FieldType.STRING, nullable=True, most=36),
+    "given_name": _TEXT,
+    "family_name": _TEXT,
+    "email": _TEXT,
+    "phone": Shape(FieldType.STRING, nullable=True, most=SHORT),
+    "birth_date": Shape(FieldType.STRING, nullable=True, most=10),
+    "time_zone": Shape(FieldType.STRING, nullable=True, most=SHORT),
 }
-PRACTICE = ("id", "name", "time_zone")
-_SCALARS: dict[Any, FieldType] = {
-    bool: FieldType.BOOL,
-    int: FieldType.INT,
-    float: FieldType.DOUBLE,
-    str: FieldType.STRING,
-    UUID: FieldType.STRING,
-    AwareDatetime: FieldType.TIMESTAMP,
+APPOINTMENT: dict[str, Shape] = {
+    "id": Shape(FieldType.STRING, most=36),
+    "status": shape_of(AppointmentStatus),
+    "title": Shape(FieldType.STRING),
+    "source": shape_of(AppointmentSource),
+    "starts_at": Shape(FieldType.TIMESTAMP),
+    "ends_at": Shape(FieldType.TIMESTAMP),
+    "time_zone": Shape(FieldType.STRING, most=SHORT),
 }
+PRACTICE: dict[str, Shape] = {
+    "id": Shape(FieldType.STRING, nullable=True, most=36),
+    "name": _TEXT,
+    "time_zone": Shape(FieldType.STRING, nullable=True, most=SHORT),
+}
+NOW = "now"
+"""The time at which an expression is evaluated."""
 
 
 def fields_for(event: type[Message], *, awaiting: bool = False) -> Fields:
     """Every dotted name an expression of a workflow triggered by ``event`` may use, with its type.
 
-    A patient's fields are dynamic: all are null while nobody was matched. So are optional fields of the event. ``steps`` holds
-    what earlier steps left; ``awaiting`` an event, ``trigger`` is the data of the one that started the run.
+    A patient's fields are dynamic: all are null while nobody was matched. So are optional fields of the event. ``now`` is the time
+    of evaluation, ``steps`` holds what earlier steps left; ``awaiting`` an event, ``trigger`` is the data of the one that started the run.
     """
-    fields = {f"event.{name}": kind for name, kind in _model_fields(event)}
+    return {name: shape.declared for name, shape in shapes_for(event, awaiting=awaiting).items()}
+
+
+def shapes_for(event: type[Message], *, awaiting: bool = False) -> Shapes:
+    """The same names with all that is known of what they hold."""
+    shapes = {f"event.{name}": shape for name, shape in shapes_of(event)}
     if "patient_id" in event.model_fields:
-        fields |= {f"patient.{name}": FieldType.DYN for name in PATIENT}
+        shapes |= {f"patient.{name}": shape for name, shape in PATIENT.items()}
     if "appointment_id" in event.model_fields:
-        fields |= {f"appointment.{name}": kind for name, kind in APPOINTMENT.items()}
-    whole = {"steps": FieldType.DYN} | ({"trigger": FieldType.DYN} if awaiting else {})
-    return fields | {f"practice.{name}": FieldType.DYN for name in PRACTICE} | whole
-
-
-def _model_fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldType]]:
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _model_fields(annotation, f"{prefix}{name}.")
-        else:
-            yield prefix + name, _kind(annotation)
-
-
-def _kind(annotation: Any) -> FieldType:
-    origin = get_origin(annotation)
-    if origin in {Union, types.UnionType}:
-        return FieldType.DYN
-    if origin is list:
-        return FieldType.LIST
-    if hasattr(annotation, "__metadata__"):
-        return _kind(get_args(annotation)[0])
-    if isinstance(annotation, type):
-        if issubclass(annotation, datetime):
-            return FieldType.TIMESTAMP
-        if issubclass(annotation, Enum):
-            return FieldType.STRING
-        return _SCALARS.get(annotation, FieldType.DYN)
-    return FieldType.DYN
+        shapes |= {f"appointment.{name}": shape for name, shape in APPOINTMENT.items()}
+    shapes |= {f"practice.{name}": shape for name, shape in PRACTICE.items()}
+    whole = ("steps", "trigger") if awaiting else ("steps",)
+    return shapes | {NOW: Shape(FieldType.TIMESTAMP)} | {name: Shape(FieldType.DYN) for name in whole}
 
 
 def values_for(
@@ -85,8 +71,10 @@ def values_for(
     practice: Mapping[str, Any],
     steps: Mapping[str, Any] = NOTHING,
     trigger: Mapping[str, Any] = NOTHING,
+    *,
+    now: datetime | None = None,
 ) -> Values:
-    """The value of every declared name; what is not known is null."""
+    """The value of every declared name; what is not known is null. Without ``now`` (aware) what asks for the time fails."""
     sources: dict[str, Mapping[str, Any]] = {
         "event": event,
         "patient": patient or {},
@@ -96,6 +84,9 @@ def values_for(
     values: dict[str, Any] = {}
     for name in fields:
         root, _, rest = name.partition(".")
+        if name == NOW:
+            values[name] = now
+            continue
         if not rest:
             values[name] = _plain(dict(steps if root == "steps" else trigger))
             continue

@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
+from services.workflows.rules.conditions import Condition
 from services.workflows.rules.steps import (
     LONGEST_WAIT,
     MAX_DEPTH,
@@ -75,7 +77,7 @@ class WebhookTrigger(Part):
 
 def _kind(trigger: Any) -> str:
     """A trigger that names no kind is an event: how definitions were written first."""
-    return str(trigger.get("kind", "event") if isinstance(trigger, dict) else getattr(trigger, "kind", "event"))
+    return str(trigger.get("kind", "event") if isinstance(trigger, dict) else getattr(trigger, "kind", ""))
 
 
 Trigger = Annotated[
@@ -116,18 +118,21 @@ class Definition(Part):
     """
 
     trigger: Trigger
-    condition: Expression | None = None
+    condition: Condition | None = None
     enrolment: Enrolment | None = None
     exit: Annotated[list[Awaited], Field(max_length=MAX_EXITS)] | None = None
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
 
     @model_validator(mode="after")
-    def _ids_differ(self) -> Self:
-        found = list(walk(self.steps))
-        if len({step.id for step, _, _ in found}) != len(found):
-            message = "two steps have the same id"
-            raise ValueError(message)
-        if len(found) > MAX_STEPS or any(depth > MAX_DEPTH for _, _, depth in found):
-            message = f"at most {MAX_STEPS} steps in all, branches at most {MAX_DEPTH} deep"
-            raise ValueError(message)
+    def _fits(self) -> Self:
+        seen: set[str] = set()
+        for number, (step, pointer, depth) in enumerate(walk(self.steps), 1):
+            place = {"pointer": pointer, "step": step.id}
+            if step.id in seen:
+                raise PydanticCustomError("duplicate_id", "Another step has this id already.", place | {"pointer": f"{pointer}/id"})
+            if number > MAX_STEPS:
+                raise PydanticCustomError("too_many_steps", f"A definition has at most {MAX_STEPS} steps in all.", place)
+            if depth > MAX_DEPTH:
+                raise PydanticCustomError("nested_too_deeply", f"Branches stand at most {MAX_DEPTH} deep.", place)
+            seen.add(step.id)
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from libs.contracts.envelope import Message
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.cel_python import CelPython
-from services.workflows.rules.context import fields_for
+from services.workflows.rules.context import fields_for, shapes_for
 from services.workflows.rules.expressions import Expressions, Fields
 
 Engine = type[CelCpp] | type[CelPython]
@@ -20,5 +20,5 @@ def environment(event: type[Message], engine: Engine, *, awaiting: bool = False)
     key = event, engine, awaiting
     if key not in _environments:
         fields = fields_for(event, awaiting=awaiting)
-        _environments[key] = fields, engine(fields)
+        _environments[key] = fields, engine(fields, shapes_for(event, awaiting=awaiting))
     return _environments[key]

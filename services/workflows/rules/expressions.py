@@ -15,6 +15,11 @@ from typing import Any, Protocol
 MAX_SOURCE = 1000
 """Characters of one expression. Longer ones cost time to parse before anything can be said about them."""
 
+MAX_TRANSLATED = 20_000
+"""The same for one that was made of another form."""
+
+MAX_RESULT = 10_000
+"""Characters of a text an expression may come to; a longer one is the error ``result_too_large``."""
 
 MAX_NESTING = 32
 """Brackets within brackets. Engines walk them recursively."""
@@ -27,6 +32,7 @@ class FieldType(StrEnum):
     STRING = "string"
     TIMESTAMP = "timestamp"
     LIST = "list"
+    TEXTS = "texts"
     DYN = "dyn"
 
 
@@ -35,11 +41,12 @@ Values = Mapping[str, Any]
 
 
 class ExpressionInvalid(ValueError):
-    """The expression does not compile. ``column`` counts from 1; the text never repeats a value."""
+    """The expression does not compile. ``column`` counts from 1; the text never repeats a value. ``hint``: what may help."""
 
-    def __init__(self, message: str, column: int | None = None) -> None:
+    def __init__(self, message: str, column: int | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.column = column
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,18 @@ class Compiled(Protocol):
 class Expressions(Protocol):
     """One engine, one set of declared fields. Immutable: shared by every rule about the same kind of event."""
 
-    def compile(self, text: str) -> Compiled:
-        """Raises ``ExpressionInvalid``."""
+    @property
+    def shapes(self) -> Mapping[str, Any]:
+        """What is known of each field (``shapes.Shape``)."""
+
+    def compile(self, text: str, *, translated: bool = False) -> Compiled:
+        """Raises ``ExpressionInvalid``. What was translated from another form may be longer than what a person writes."""
 
     def bind(self, values: Values) -> Any:
-        """The values of one event, made ready once for all its expressions. Datetimes are aware, unset is None."""
+        """The values of one event, made ready once for all its expressions. Datetimes are aware, unset is None.
+
+        A value larger than its field's declared size is an error of the expressions that name it (``value_too_large``).
+        """
 
 
 _HAS = re.compile(r"\bhas\s*\(")
@@ -88,13 +102,13 @@ def without_strings(text: str) -> str:
     return _STRINGS.sub(lambda match: " " * len(match[0]), text)
 
 
-def check_source(text: str) -> None:
-    """What no engine has to be asked. Raises ``ExpressionInvalid``."""
+def check_source(text: str, longest: int = MAX_SOURCE) -> None:
+    """What can be said before anything is parsed. Raises ``ExpressionInvalid``."""
     if not text.strip():
         raise ExpressionInvalid("the expression is empty", 1)
-    if len(text) > MAX_SOURCE:
-        message = f"an expression has at most {MAX_SOURCE} characters"
-        raise ExpressionInvalid(message, MAX_SOURCE + 1)
+    if len(text) > longest:
+        message = f"an expression has at most {longest} characters"
+        raise ExpressionInvalid(message, longest + 1)
     control = _CONTROL.search(text)
     if control:
         raise ExpressionInvalid("the expression holds a control character", control.start() + 1)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from services.workflows.rules.conditions import Condition
 from services.workflows.rules.expressions import MAX_SOURCE
 
 MAX_STEPS = 50
@@ -22,7 +23,8 @@ LONGEST_LOOK_BACK = timedelta(days=7)
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE)]
 """A CEL expression, bounded in length."""
 
-StepId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,49}$")]
+STEP_ID = r"^[a-z][a-z0-9_-]{0,49}$"
+StepId = Annotated[str, StringConstraints(pattern=STEP_ID)]
 EventType = Annotated[str, StringConstraints(max_length=200)]
 
 
@@ -70,7 +72,7 @@ class ActionStep(Part):
     id: StepId
     action: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     parameters: Annotated[dict[str, Any], AfterValidator(_bounded)] = Field(default_factory=dict)
-    when: Expression | None = None
+    when: Condition | None = None
     retry: Retry | None = None
     on_error: Literal["fail", "skip", "branch"] | None = None
     error_steps: Annotated[list[Step], Field(max_length=MAX_STEPS)] | None = None
@@ -182,7 +184,7 @@ class Awaited(Part):
     """An event that is waited for. ``when`` sees it as ``event``, and what started the run as ``trigger``."""
 
     event: EventType
-    when: Expression | None = None
+    when: Condition | None = None
 
 
 class WaitForStep(Part):
@@ -203,7 +205,7 @@ class WaitForStep(Part):
 class Case(Part):
     """One way of a branch, taken when ``when`` is true."""
 
-    when: Expression
+    when: Condition
     steps: Annotated[list[Step], Field(max_length=MAX_STEPS)]
 
 

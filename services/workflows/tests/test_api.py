@@ -121,7 +121,7 @@ class TestPublishing:
         ("step", "code", "pointer"),
         [
             ({**send(), "action": "fax"}, "unknown_action", "/steps/0/action"),
-            ({**send(), "parameters": {"subject": "x"}}, "invalid_parameter", "/steps/0/parameters"),
+            ({**send(), "parameters": {"subject": "x"}}, "missing_parameter", "/steps/0/parameters"),
             ({**send(), "parameters": {"subject": 1, "text": "x"}}, "invalid_parameter", "/steps/0/parameters/subject"),
         ],
     )
@@ -172,13 +172,17 @@ class TestRuns:
         assert (await client.get("/v1/runs", params={"status": "asleep"}, headers=as_user)).status_code == 422
         assert set(await ids(workflow_id=other, status="running")) == {str(first.patient_id), str(second.patient_id)}
 
-    async def test_cancelling_stops_a_run_once(self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers) -> None:
+    async def test_cancelling_stops_a_run_and_repeating_changes_nothing(
+        self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
         await published(client, as_admin, **body(wait(), send()))
+        await published(client, as_admin, **body(send(when="false")))
         await booked(engine)
-        (run,) = await engine.runs()
-        assert (await client.post(f"/v1/runs/{run.id}/cancel", headers=as_admin)).status_code == 204
-        again = await client.post(f"/v1/runs/{run.id}/cancel", headers=as_admin)
-        assert (again.status_code, again.json()["code"]) == (409, "run_has_ended")
+        ended, running = sorted(await engine.runs(), key=lambda run: run.status)
+        for _ in range(3):
+            assert (await client.post(f"/v1/runs/{running.id}/cancel", headers=as_admin)).status_code == 204
+        late = await client.post(f"/v1/runs/{ended.id}/cancel", headers=as_admin)
+        assert (late.status_code, late.json()["code"]) == (409, "run_has_ended")
 
     async def test_actions_come_with_their_schemas(self, client: httpx.AsyncClient, engine: BuiltinDriver, as_user: Headers) -> None:
         offered = {item["name"]: item for item in (await client.get("/v1/actions", headers=as_user)).json()["items"]}
@@ -212,9 +216,10 @@ class TestWhoMay:
             ("POST", f"/v1/workflows/{workflow_id}/validate"), ("POST", f"/v1/workflows/{workflow_id}/publish"),
             ("POST", f"/v1/workflows/{workflow_id}/unpublish"), ("GET", f"/v1/runs/{run.id}"), ("POST", f"/v1/runs/{run.id}/cancel"),
         ):  # fmt: skip
-            answer = await client.request(method, path, json=body(), headers=as_stranger)
+            sent = body() if method == "PUT" else None
+            answer = await client.request(method, path, json=sent, headers=as_stranger)
             elsewhere = path.replace(workflow_id, str(uuid4())).replace(str(run.id), str(uuid4()))
-            nobodys = await client.request(method, elsewhere, json=body(), headers=as_stranger)
+            nobodys = await client.request(method, elsewhere, json=sent, headers=as_stranger)
             assert answer.status_code == nobodys.status_code == 404, path
             assert answer.json()["code"] == nobodys.json()["code"]
         assert (await client.get("/v1/workflows", headers=as_stranger)).json()["items"] == []

@@ -72,7 +72,7 @@ class TestShape:
 class TestCompiling:
     def test_an_unknown_field_is_found_with_its_place_and_a_hint(self) -> None:
         (found,) = findings(definition(send(), condition="patient.emial != null"))
-        assert (found.code, found.pointer, found.column) == ("invalid_expression", "/condition", 8)
+        assert (found.code, found.pointer, found.column) == ("invalid_expression", "/condition", 9)
         assert found.hint == "did you mean 'patient.email'?"
 
     def test_every_fault_is_found_at_once_with_its_step(self) -> None:
@@ -102,7 +102,7 @@ class TestCompiling:
         [
             ("1", "not_a_condition"),
             ("patient.email", "not_a_condition"),
-            ("patient.email > 3", "types_differ"),
+            ("patient.email > 3", "invalid_expression"),
             ("event.title > 3", "invalid_expression"),
             ("patient.email.endsWith('x') || event.starts_at", "invalid_expression"),
         ],
@@ -163,11 +163,14 @@ class TestCatalogue:
 
     def test_a_parameter_that_is_missing_unknown_or_of_the_wrong_kind(self) -> None:
         assert self.said({"subject": 1}) == [
-            ("invalid_parameter", "/steps/1/parameters", "missing: text"),
-            ("invalid_parameter", "/steps/1/parameters/subject", None),
+            ("missing_parameter", "/steps/1/parameters", "missing: text"),
+            ("invalid_parameter", "/steps/1/parameters/subject", "it takes: string"),
         ]
         assert self.said({"subject": "a", "text": "b", "cc": "c"}) == [
-            ("invalid_parameter", "/steps/1/parameters", "it takes: subject, text")
+            ("unknown_parameter", "/steps/1/parameters/cc", "it takes: subject, text")
+        ]
+        assert self.said({"subjekt": "a", "subject": "a", "text": "b"}) == [
+            ("unknown_parameter", "/steps/1/parameters/subjekt", "did you mean 'subject'?")
         ]
 
     def test_a_template_may_still_come_to_fit(self) -> None:

@@ -9,19 +9,22 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.access import Access, follow_access
+from libs.common.actions.performing import Performing
 from libs.common.auth import Principal, Role
 from libs.common.db import TenancySigner
 from libs.common.messaging import Consumer, Incoming
 from libs.common.messaging.batches import Batches
 from libs.common.messaging.redrive import Redrive
 from libs.common.work import Work
-from libs.contracts import notifications, patients
+from libs.contracts import notifications, patients, scheduling
 from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
+from libs.contracts.workflows import ActionFinished, PerformAction
 from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
+from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
@@ -31,7 +34,10 @@ from services.workflows.rules.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 
-_FINISHED = {"notifications": notifications.ActionFinished, "patients": patients.ActionFinished}
+_FINISHED = {
+    "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "scheduling": scheduling.ActionFinished,
+    "workflows": ActionFinished,
+}  # fmt: skip
 
 
 class BuiltinDriver:
@@ -47,7 +53,9 @@ class BuiltinDriver:
     def _start(self) -> None:
         self.published = PublishedWorkflows(orchestration=self.orchestration)
         self.consumer = Consumer("workflows")
-        consumers.subscribe(self.consumer, self.published, Access(self.work))
+        plugins = [START_WORKFLOW, STOP_WORKFLOW]
+        performing = Performing(self.work, plugins, (PerformAction, ActionFinished), {"published": self.published})
+        consumers.subscribe(self.consumer, self.published, Access(self.work), performing)
         follow_access(self.consumer)
         self.batches = Batches(self.consumer, self.work)
         self.redrive = Redrive(self.consumer, self.work, self.batches)
@@ -161,7 +169,7 @@ class BuiltinDriver:
 
     async def runs(self) -> list[RunRecord]:
         async with self.work(self.admin) as tx:
-            found = await runs(tx, workflow_id=None, patient_id=None, status=None, after=None, limit=1000)
+            found = await runs(tx, after=None, limit=1000)
             return [
                 RunRecord(
                     row["id"], row["workflow_id"], row["version"], row["status"], row["error_code"],

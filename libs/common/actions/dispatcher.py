@@ -1,0 +1,123 @@
+"""The dispatcher of one process: takes planned effects from memory, performs them bounded, records outcomes in batches.
+
+It is only fast, never the truth: what it forgets when the process dies is found by the recovery duty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from libs.common.actions.effects import Finished, Key
+from libs.common.logging import get_logger
+
+log = get_logger()
+
+RECORD_RETRY_SECONDS = 0.5
+
+
+class Performs(Protocol):
+    """Marks effects and says how each is called; records what became of them."""
+
+    async def begin(self, keys: Sequence[Key]) -> list[Callable[[], Awaitable[Finished]]]: ...
+
+    async def record(self, finished: Sequence[Finished]) -> None: ...
+
+
+class Dispatcher:
+    def __init__(self, performs: Performs, *, concurrency: int) -> None:
+        self._performs = performs
+        self._concurrency = concurrency
+        self._planned: deque[Key] = deque()
+        self._finished: list[Finished] = []
+        self._calling: set[asyncio.Task[None]] = set()
+        self._marking: asyncio.Task[None] | None = None
+        self._something_planned = asyncio.Event()
+        self._something_finished = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    def take(self, planned: Iterable[Key]) -> None:
+        """Perform these soon. Called after the commit that planned them."""
+        self._planned.extend(planned)
+        self._something_planned.set()
+
+    def forget(self) -> None:
+        """Leave what was taken and not begun to the recovery duty."""
+        self._planned.clear()
+
+    async def start(self) -> None:
+        self._loops = [asyncio.create_task(self._call_loop()), asyncio.create_task(self._record_loop())]
+
+    async def stop(self) -> None:
+        """Take nothing new, wait for calls in progress, record them. What was never begun stays planned."""
+        if not self._loops:
+            return
+        caller, recorder = self._loops
+        self._loops = []
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        if self._marking is not None:
+            # What was just marked is called and recorded, too; otherwise nobody would know whether it was.
+            await asyncio.wait([self._marking])
+        if self._calling:
+            await asyncio.wait(self._calling)
+        recorder.cancel()
+        await asyncio.gather(recorder, return_exceptions=True)
+        if self._finished:
+            await self._record_all()
+
+    async def idle(self) -> bool:
+        """Whether this process has nothing left to mark, to call or to record."""
+        marking = self._marking is not None and not self._marking.done()
+        return not (self._planned or marking or self._calling or self._finished)
+
+    async def _call_loop(self) -> None:
+        while True:
+            await self._something_planned.wait()
+            self._something_planned.clear()
+            while self._planned and len(self._calling) < self._concurrency:
+                free = self._concurrency - len(self._calling)
+                batch = [self._planned.popleft() for _ in range(min(free, len(self._planned)))]
+                self._marking = asyncio.create_task(self._begin(batch))
+                await asyncio.shield(self._marking)
+
+    async def _begin(self, batch: list[Key]) -> None:
+        """Only as many are marked as can be called at once: a marked effect never waits for a slot."""
+        try:
+            calls = await self._performs.begin(batch)
+        except Exception as error:  # the database is away: they stay planned, the recovery duty brings them back
+            log.warning("dispatch.postponed", batch=len(batch), exc_info=error)
+            return
+        for call in calls:
+            task = asyncio.create_task(self._call(call))
+            self._calling.add(task)
+            task.add_done_callback(self._called)
+
+    async def _call(self, call: Callable[[], Awaitable[Finished]]) -> None:
+        self._finished.append(await call())
+        self._something_finished.set()
+
+    def _called(self, task: asyncio.Task[None]) -> None:
+        self._calling.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("dispatch.failed", exc_info=task.exception())
+        self._something_planned.set()
+
+    async def _record_loop(self) -> None:
+        while True:
+            await self._something_finished.wait()
+            self._something_finished.clear()
+            try:
+                await self._record_all()
+            except Exception as error:  # kept in memory and tried again; if we die, the effects become unknown
+                log.warning("record.postponed", batch=len(self._finished), exc_info=error)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+                self._something_finished.set()
+
+    async def _record_all(self) -> None:
+        batch = list(self._finished)
+        if batch:
+            await self._performs.record(batch)
+            del self._finished[: len(batch)]

@@ -1,0 +1,78 @@
+"""What one try of an effect came to, and where the effect goes from there. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from libs.common.actions.troubles import NotSent, OutcomeUnknown, code_of
+from libs.common.errors import Trouble, Unavailable
+
+RETRY_LIMIT = 8
+RETRY_FIRST_SECONDS = 1.0
+RETRY_LIMIT_SECONDS = 300.0
+
+
+class EffectState(StrEnum):
+    """planned -> dispatched -> confirmed | failed | unknown; unknown -> confirmed | planned (looked up and provably absent)."""
+
+    PLANNED = "planned"
+    DISPATCHED = "dispatched"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Attempt(StrEnum):
+    """What one try came to."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``code`` and ``message`` say why it was not accepted; ``result`` is the plug-in's when it was."""
+
+    attempt: Attempt
+    result: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+    after_seconds: float | None = None
+
+    @classmethod
+    def of(cls, trouble: Trouble) -> Answer:
+        code, message = code_of(trouble), trouble.message
+        if isinstance(trouble, OutcomeUnknown):
+            return cls(Attempt.LOST, code=code, message=message)
+        if isinstance(trouble, Unavailable):
+            asked = trouble.after_seconds if isinstance(trouble, NotSent) else float(trouble.retry_after_seconds)
+            return cls(Attempt.NOT_SENT, code=code, message=message, after_seconds=asked)
+        return cls(Attempt.REFUSED, code=code, message=message)
+
+    @classmethod
+    def lost(cls, code: str, *, may_repeat: bool) -> Answer:
+        """Nobody knows whether it happened: for an action that may be repeated that is no more than a reason to repeat it."""
+        return cls(Attempt.NOT_SENT if may_repeat else Attempt.LOST, code=code, message=OutcomeUnknown().message)
+
+
+def next_state(attempt: Attempt, attempts: int) -> EffectState:
+    """Where a dispatched effect goes after its ``attempts``-th try."""
+    match attempt:
+        case Attempt.ACCEPTED:
+            return EffectState.CONFIRMED
+        case Attempt.REFUSED:
+            return EffectState.FAILED
+        case Attempt.LOST:
+            return EffectState.UNKNOWN
+        case Attempt.NOT_SENT:
+            return EffectState.PLANNED if attempts < RETRY_LIMIT else EffectState.FAILED
+
+
+def retry_pause(attempts: int, asked_seconds: float | None, jitter: float) -> float:
+    """Seconds before the next try: what the other side asked for, else doubling, stretched by up to a fifth."""
+    pause = asked_seconds if asked_seconds is not None else RETRY_FIRST_SECONDS * 2 ** (attempts - 1)
+    return min(max(pause, 0.0), RETRY_LIMIT_SECONDS) * (1 + 0.2 * jitter)

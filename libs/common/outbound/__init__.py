@@ -1,0 +1,1 @@
+"""Calls to addresses that people of a practice chose, and that must not reach anything inside the house."""

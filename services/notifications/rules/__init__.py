@@ -1,0 +1,1 @@
+"""Decide: what a provider's and a receiver's answers mean, and what may be sent. Pure."""

@@ -1,0 +1,79 @@
+"""What a request to an outside system may carry, and what its answer means. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_VALUE = re.compile(r"[!-~]([ \t!-~]{0,998}[!-~])?")
+RESERVED = frozenset({
+    "accept-encoding", "authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
+    "idempotency-key", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    "user-agent", "via",
+})  # fmt: skip
+"""Headers that say who speaks, to whom, or where a message ends: never the author's to set."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, ready to be sent. ``body`` is JSON or nothing."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+    seconds: float
+    traceparent: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, or the code of a failure; ``arrived`` is False when the request certainly reached nobody."""
+
+    status: int | None
+    code: str = ""
+    arrived: bool = True
+    retry_after: str = ""
+
+
+class Verdict(StrEnum):
+    DONE = "done"
+    AGAIN = "again"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+def header_name(name: str) -> str:
+    """A field name (RFC 9110 §5.1) that an author may set. Raises ``ValueError``."""
+    lower = name.lower()
+    if not _NAME.fullmatch(name) or lower in RESERVED or lower.startswith(("proxy-", "sec-", "x-forwarded-")):
+        message = "this header cannot be set"
+        raise ValueError(message)
+    return lower
+
+
+def header_value(value: str) -> str:
+    """Visible ASCII: a line break would begin another header. Raises ``ValueError``."""
+    if not _VALUE.fullmatch(value):
+        message = "a header's value is visible ASCII in one line, at most 1000 characters"
+        raise ValueError(message)
+    return value
+
+
+def verdict(answer: Answer, expected: Collection[int]) -> Verdict:
+    """What follows. ``expected`` empty: any 2xx. 429 and 5xx may pass; everything else that is answered stays."""
+    if answer.status is None:
+        if answer.arrived:
+            return Verdict.UNKNOWN
+        return Verdict.FAILED if answer.code in {"url_refused", "address_refused"} else Verdict.AGAIN
+    if answer.status in expected if expected else 200 <= answer.status < 300:
+        return Verdict.DONE
+    return Verdict.AGAIN if answer.status == 429 or answer.status >= 500 else Verdict.FAILED
+
+
+def pause_asked(text: str) -> float | None:
+    """Seconds of a ``Retry-After``; a date or anything else counts as none."""
+    return float(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else None

@@ -1,0 +1,59 @@
+"""Cal.com: the secret shared with it, and its notices."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from libs.common.auth import Permission, Principal
+from libs.common.http import DoorDep, Routes, WorkDep, needs, public
+from libs.common.secrets import SecretBox
+from libs.common.telemetry import Cause
+from services.scheduling.adapters.calcom import PING, SIGNATURE_HEADER, read_notice
+from services.scheduling.api.refusals import NOBODYS_SECRET, WebhookRefused
+from services.scheduling.commands.calcom_settings import CalcomSettings, ConfigureCalcom, configure_calcom, show_calcom, valid_secrets
+from services.scheduling.commands.notices import again_when_aborted, set_aside, take_notice
+from services.scheduling.rules.notices import SetAside
+from services.scheduling.rules.signatures import calcom_signature_valid
+
+
+def calcom_routes(box: SecretBox) -> Routes:
+    router = Routes(tags=["cal.com"])
+
+    @router.put("/v1/calcom-settings", response_model=CalcomSettings, **needs(Permission.INTEGRATIONS_WRITE))
+    async def configure(cmd: ConfigureCalcom, door: DoorDep) -> Response:
+        """Set the secret Cal.com signs its webhooks with. Practice admins only; it is never shown again."""
+        async with door.work() as tx:
+            return await door.answer(tx, await configure_calcom(cmd, box, tx))
+
+    @router.get("/v1/calcom-settings", response_model=CalcomSettings, **needs(Permission.INTEGRATIONS_WRITE))
+    async def show(door: DoorDep) -> Response:
+        """Whether Cal.com is configured, and where its webhooks go. Practice admins only."""
+        async with door.work() as tx:
+            return await door.answer(tx, await show_calcom(tx))
+
+    @router.post("/webhooks/calcom/{practice_id}", status_code=204, **public("the provider's signature"))
+    async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
+        """Cal.com's booking webhooks, signed. Answered when the appointment and its event are durable.
+
+        What is signed but not understood is kept and answered alike: Cal.com would not send it again.
+        """
+        raw = await request.body()
+        signature = request.headers.get(SIGNATURE_HEADER)
+
+        async def take() -> None:
+            async with work(Principal.system("calcom", practice_id)) as tx:
+                tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
+                if not calcom_signature_valid(raw, signature, await valid_secrets(box, tx) or [NOBODYS_SECRET]):
+                    raise WebhookRefused
+                notice = read_notice(raw)
+                if not isinstance(notice, SetAside):
+                    await take_notice(notice, tx)
+                elif notice.reason != PING:
+                    await set_aside("calcom", notice, raw, tx)
+
+        await again_when_aborted(take)
+        return Response(status_code=204)
+
+    return router

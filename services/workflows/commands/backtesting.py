@@ -1,0 +1,165 @@
+"""Run backtests beside the live runs: one at a time per practice and process, page by page, always giving way.
+
+A job is held by a lease that each page renews. If we die another process begins it again from the start when the lease is
+over; the third time it is given up. Nothing is written but the job's own row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from libs.common.auth import Principal
+from libs.common.clock import monotonic
+from libs.common.logging import get_logger
+from libs.common.work import Tx, Work, json_text
+from services.workflows.queries.backtests import suppressed_patients
+from services.workflows.queries.definitions import version_of
+from services.workflows.queries.history import Place, event_page, events_of_types
+from services.workflows.rules.compiling import compile_definition
+from services.workflows.rules.definition import Definition
+from services.workflows.rules.engines import Engine
+from services.workflows.rules.simulation.backtesting import Backtest
+
+log = get_logger()
+
+PAGE = 200
+LEASE = timedelta(seconds=60)
+MOST_ATTEMPTS = 3
+SLICE_SECONDS = 0.005
+RINGS_AT_ONCE = 50
+LONGEST_PAUSE_SECONDS = 0.1
+SYSTEM = Principal.system("backtests")
+BEGINNING = UUID(int=0)
+
+_CLAIM = """
+UPDATE backtest_queue q SET lease_until = $1::timestamptz + $2::interval FROM (
+  SELECT practice_id FROM backtest_queue WHERE (lease_until IS NULL OR lease_until < $1)
+    AND practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended)) ORDER BY queued_at LIMIT 1 FOR UPDATE SKIP LOCKED
+) c WHERE q.practice_id = c.practice_id RETURNING q.practice_id, q.backtest_id
+"""
+_BEGIN = """
+UPDATE backtest SET status = 'running', attempts = attempts + 1, events_done = 0 WHERE practice_id = $1 AND id = $2 RETURNING *
+"""
+_RENEW = "UPDATE backtest_queue SET lease_until = $3::timestamptz + $4::interval WHERE practice_id = $1 AND backtest_id = $2 RETURNING true"
+_PROGRESS = "UPDATE backtest SET events_done = $3 WHERE practice_id = $1 AND id = $2"
+_TOTAL = "UPDATE backtest SET events_total = $3 WHERE practice_id = $1 AND id = $2"
+_LEAVE = "DELETE FROM backtest_queue WHERE practice_id = $1 AND backtest_id = $2 RETURNING true"
+_END = "UPDATE backtest SET status = $3, result = $4::jsonb, error_code = $5, events_done = $6, finished_at = $7 WHERE practice_id = $1 AND id = $2"
+
+
+@dataclass
+class _Job:
+    practice_id: UUID
+    id: UUID
+    backtest: Backtest
+    until: datetime
+    place: Place
+    done: int = 0
+
+
+class Backtests:
+    """One per process."""
+
+    def __init__(self, work: Work, engine: Engine) -> None:
+        self._work, self._engine = work, engine
+        self._job: _Job | None = None
+
+    async def round(self) -> float | None:
+        """A page of the job in hand; returns 0 while there is work."""
+        if self._job is None:
+            self._job = await self._claimed()
+        job = self._job
+        if job is None:
+            return None
+        self._job = None  # whatever goes wrong from here, the lease runs out and the job begins again
+        rows = await self._next_page(job)
+        if rows is None:
+            return 0.0
+        await self._replay(job, rows)
+        if len(rows) < PAGE:
+            await self._finish(job)
+        else:
+            self._job = job
+        return 0.0
+
+    async def _claimed(self) -> _Job | None:
+        async with self._work.batch([], SYSTEM) as tx:
+            claimed = await tx.row(_CLAIM, tx.now, LEASE)
+            if claimed is None:
+                return None
+            await tx.enter([claimed["practice_id"]])
+            row = await tx.row(_BEGIN, claimed["practice_id"], claimed["backtest_id"])
+            assert row is not None
+            if row["attempts"] > MOST_ATTEMPTS:
+                await _end(row["practice_id"], row["id"], "failed", tx, error_code="gave_up")
+                return None
+            return await self._prepared(row, tx)
+
+    async def _prepared(self, row: Any, tx: Tx) -> _Job | None:
+        practice_id, workflow_id = row["practice_id"], row["workflow_id"]
+        stored = [row["definition"]]
+        if row["compared_version"] is not None:
+            stored.append(await version_of(practice_id, workflow_id, row["compared_version"], tx))
+        try:
+            draft, *others = [compile_definition(Definition.model_validate(one), self._engine) for one in stored]
+        except ValueError as error:  # our code has changed since it was saved
+            log.warning("backtest.broken", backtest_id=str(row["id"]), exc_info=error)
+            await _end(practice_id, row["id"], "failed", tx, error_code="definition_invalid")
+            return None
+        suppressed = await suppressed_patients(practice_id, tx)
+        backtest = Backtest(workflow_id, draft, others[0] if others else None, suppressed, row["since"])
+        total = await events_of_types(practice_id, backtest.types, backtest.begins, row["until"], tx)
+        await tx.execute(_TOTAL, practice_id, row["id"], total)
+        place = (backtest.begins, datetime.min.replace(tzinfo=UTC), BEGINNING)
+        return _Job(practice_id, row["id"], backtest, row["until"], place)
+
+    async def _next_page(self, job: _Job) -> list[Any] | None:
+        """None when the job was called off, or taken from us."""
+        async with self._work.batch([job.practice_id], SYSTEM) as tx:
+            if not await tx.value(_RENEW, job.practice_id, job.id, tx.now, LEASE):
+                return None
+            await tx.execute(_PROGRESS, job.practice_id, job.id, job.done)
+            return await event_page(job.practice_id, job.backtest.types, job.backtest.begins, job.until, job.place, PAGE, tx)
+
+    async def _replay(self, job: _Job, rows: list[Any]) -> None:
+        began = monotonic()
+        for row in rows:
+            while not job.backtest.until(row["recorded_at"], RINGS_AT_ONCE):
+                await give_way()
+                began = monotonic()
+            job.backtest.hear(row)
+            if monotonic() - began > SLICE_SECONDS:
+                await give_way()
+                began = monotonic()
+        if rows:
+            last = rows[-1]
+            job.place, job.done = (last["recorded_at"], last["at"], last["event_id"]), job.done + len(rows)
+
+    async def _finish(self, job: _Job) -> None:
+        while not job.backtest.until(job.until, RINGS_AT_ONCE):
+            await give_way()
+        result = job.backtest.end()
+        async with self._work.batch([job.practice_id], SYSTEM) as tx:
+            await _end(job.practice_id, job.id, "done", tx, result=result, done=job.done)
+
+
+async def _end(
+    practice_id: UUID, backtest_id: UUID, status: str, tx: Tx, *, result: object = None, error_code: str | None = None, done: int = 0
+) -> None:
+    """Only who holds the place in the queue may say how it ended."""
+    if await tx.value(_LEAVE, practice_id, backtest_id):
+        text = None if result is None else json_text(result)
+        await tx.execute(_END, practice_id, backtest_id, status, text, error_code, done, tx.now)
+
+
+async def give_way() -> None:
+    """Let everybody else of this process go first; who has much to do is left alone for longer."""
+    began = monotonic()
+    await asyncio.sleep(0)
+    others = monotonic() - began
+    if others > SLICE_SECONDS / 5:
+        await asyncio.sleep(min(2 * others, LONGEST_PAUSE_SECONDS))

@@ -1,0 +1,96 @@
+"""What is said against a definition: when it is read, when it is saved, when it is to be published. One form for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ValidationError, WrapValidator
+
+from libs.common.errors import Refused
+from libs.common.work import Tx
+from services.workflows.model import Workflow
+from services.workflows.queries.definitions import catalogue, published, workflow_ids
+from services.workflows.rules.analysis import Neighbour, Surrounding, analysed
+from services.workflows.rules.catalogue import catalogue_findings
+from services.workflows.rules.compiling import compile_definition
+from services.workflows.rules.definition import Definition
+from services.workflows.rules.findings import DefinitionInvalid, Finding
+from services.workflows.rules.shape import ShapeInvalid, read_definition
+
+
+class DefinitionRefused(Refused):
+    """The definition cannot run as it stands."""
+
+
+class FindingView(BaseModel):
+    code: str
+    pointer: str
+    message: str
+    step: str | None
+    column: int | None
+    hint: str | None
+    severity: str
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        return cls.model_validate(finding, from_attributes=True)
+
+
+class Validation(BaseModel):
+    """What is wrong with a draft. It may be published when none of it is an error; ``publishable`` says so."""
+
+    publishable: bool
+
+    findings: list[FindingView]
+
+
+def refuse(findings: Iterable[Finding], prefix: str = "/definition") -> None:
+    """Raises ``DefinitionRefused`` with every error, each at its place. Warnings pass; validation shows them."""
+    errors = [FindingView.of(finding).model_dump(exclude_none=True) for finding in findings if finding.severity == "error"]
+    if errors:
+        raise DefinitionRefused(errors=[error | {"pointer": prefix + error["pointer"]} for error in errors])
+
+
+def read(written: Any, prefix: str = "/definition") -> Definition:
+    """Raises ``DefinitionRefused``."""
+    try:
+        return read_definition(written)
+    except ShapeInvalid as error:
+        refuse(error.findings, prefix)
+        raise
+
+
+def _read_field(written: Any, _: Callable[[Any], Any]) -> Definition:
+    return read(written)
+
+
+WrittenDefinition = Annotated[Definition, WrapValidator(_read_field)]
+"""A definition in a request body. What has not its shape is refused like what cannot run: one problem document for both."""
+
+
+def compile_findings(definition: Definition) -> list[Finding]:
+    try:
+        return list(compile_definition(definition).warnings)
+    except DefinitionInvalid as error:
+        return error.findings
+
+
+async def publish_findings(workflow: Workflow, definition: Definition, tx: Tx) -> list[Finding]:
+    """What compiling finds, what the action catalogue says about each step, and what follows from the other workflows."""
+    offered = await catalogue(tx)
+    around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx))
+    return compile_findings(definition) + catalogue_findings(definition, offered) + analysed(definition, around)
+
+
+async def _neighbours(workflow: Workflow, tx: Tx) -> list[Neighbour]:
+    """The other published workflows. One that can no longer be read is nobody's neighbour: it starts nothing either."""
+    found: list[Neighbour] = []
+    for row in await published([tx.practice_id], tx):
+        if row["workflow_id"] == workflow.id:
+            continue
+        try:
+            found.append(Neighbour(row["workflow_id"], row["name"], Definition.model_validate(row["definition"])))
+        except ValidationError:
+            continue
+    return found

@@ -1,0 +1,49 @@
+"""Workflows as files: one goes out as YAML, one comes in as a new draft."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+
+from libs.common.command import Command, Line
+from libs.common.work import Tx
+from services.workflows.commands.checks import compile_findings, read, refuse
+from services.workflows.commands.definitions import SaveWorkflow, WorkflowNotFound, WorkflowView, create_workflow
+from services.workflows.queries.definitions import workflow_by_id, workflow_ids
+from services.workflows.rules.exchange import FileRefused, exported, parts_of, strangers
+from services.workflows.rules.findings import Finding
+from services.workflows.rules.yaml_text import MAX_CHARACTERS
+
+_NAME: TypeAdapter[str] = TypeAdapter(Line)
+
+
+class ImportWorkflow(Command):
+    """A file as the export wrote it, or as somebody wrote it by hand."""
+
+    yaml: Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARACTERS, strip_whitespace=False)]
+
+
+async def export_workflow(workflow_id: UUID, tx: Tx) -> tuple[str, int]:
+    """The draft as YAML, without secrets, and its version. Raises ``WorkflowNotFound``."""
+    workflow = await workflow_by_id(workflow_id, tx)
+    if workflow is None:
+        raise WorkflowNotFound
+    return exported(workflow.name, read(workflow.draft)), workflow.version
+
+
+async def import_workflow(cmd: ImportWorkflow, tx: Tx) -> WorkflowView:
+    """A new draft. Raises ``DefinitionRefused`` with the same findings as saving it, and for ids that name nothing of this practice."""
+    try:
+        name, written = parts_of(cmd.yaml)
+        name = _NAME.validate_python(name)
+    except FileRefused as error:
+        refuse(error.findings, "")
+        raise
+    except ValidationError:
+        refuse([Finding("invalid_name", "/name", "A name is one line of 1 to 200 characters.")], "")
+        raise
+    definition = read(written)
+    refuse([*strangers(definition, await workflow_ids(tx)), *compile_findings(definition)])
+    return await create_workflow(SaveWorkflow(name=name, definition=definition), tx)

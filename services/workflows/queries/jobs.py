@@ -1,0 +1,34 @@
+"""Named selects over jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from libs.common.work import Tx
+
+
+async def job_by_id(job_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    return await tx.row("SELECT * FROM job WHERE practice_id = $1 AND id = $2", tx.practice_id, job_id)
+
+
+async def jobs(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
+    """Newest first; one more than ``limit`` when there is more."""
+    return await tx.rows(
+        """
+        SELECT * FROM job WHERE practice_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+        ORDER BY created_at DESC, id DESC LIMIT $4
+        """,
+        tx.practice_id, datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, limit + 1,
+    )  # fmt: skip
+
+
+async def releasing(workflow_id: UUID, tx: Tx) -> UUID | None:
+    """The job that lets go of the workflow's held runs."""
+    found: UUID | None = await tx.value(
+        "SELECT id FROM job WHERE practice_id = $1 AND kind = 'release' AND workflow_id = $2 AND status = 'running' ORDER BY id LIMIT 1",
+        tx.practice_id, workflow_id,
+    )  # fmt: skip
+    return found

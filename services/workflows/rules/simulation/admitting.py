@@ -1,0 +1,73 @@
+"""Who may go through a simulated workflow: the enrolment policies, from a clean slate at the first event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.workflows.rules.compiling import CompiledDefinition
+from services.workflows.rules.definition import Enrolment
+from services.workflows.rules.simulation.running import Running
+from services.workflows.rules.states import Status
+from services.workflows.rules.templates import as_text
+from services.workflows.rules.waiting import APPOINTMENT_CANCELLED
+
+EVERY = Enrolment()
+
+
+@dataclass
+class Admitting:
+    """``suppressed`` are patients who go through nothing; the rest is filled as runs begin and end."""
+
+    compiled: CompiledDefinition
+    suppressed: frozenset[UUID] = frozenset()
+    active: Counter[UUID] = field(default_factory=Counter)
+    enrolled: dict[str, tuple[datetime, Running]] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Enrolment:
+        return self.compiled.definition.enrolment or EVERY
+
+    def key(self, patient_id: UUID | None, bound: Any) -> tuple[str | None, str | None]:
+        """The key enrolment goes by, and the error if there is none to be had."""
+        if self.policy.policy == "once" and patient_id is not None:
+            return str(patient_id), None
+        if self.policy.policy != "by_key":
+            return None, None
+        assert self.compiled.key is not None
+        found = self.compiled.key.evaluate(bound)
+        key = as_text(found.value) if found.error is None else None
+        return (key or None, None) if key is not None else (None, f"key_error:{found.error or 'not_text'}")
+
+    def refusal(self, patient_id: UUID | None, key: str | None, waiting: bool, now: datetime) -> str | None:
+        """Why somebody may not go through now. ``waiting``: a run waits for the time of this appointment already."""
+        if patient_id is not None and patient_id in self.suppressed:
+            return "suppressed"
+        if waiting:
+            return "waits_already"
+        if self.policy.policy == "once_while_active" and patient_id is not None and self.active[patient_id]:
+            return "active_already"
+        last = self.enrolled.get(key) if key is not None else None
+        if last is None or _never_came(last[1]):
+            return None
+        return "enrolled_already" if self.policy.again_after is None or now < last[0] + self.policy.again_after else None
+
+    def enter(self, run: Running, key: str | None, now: datetime) -> None:
+        if key is not None:
+            self.enrolled[key] = now, run
+        if run.patient_id is not None and run.active:
+            self.active[run.patient_id] += 1
+
+    def leave(self, run: Running) -> None:
+        if run.patient_id is not None and self.active[run.patient_id]:
+            self.active[run.patient_id] -= 1
+            if not self.active[run.patient_id]:
+                del self.active[run.patient_id]
+
+
+def _never_came(run: Running) -> bool:
+    """Whose appointment was cancelled before its time came has not been through."""
+    return run.state.status is Status.CANCELLED and run.state.cursor == 0 and run.state.error_code == APPOINTMENT_CANCELLED
