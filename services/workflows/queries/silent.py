@@ -14,7 +14,8 @@ DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.p
   r.status <> 'running' OR NOT EXISTS (
     SELECT FROM step t WHERE t.practice_id = s.practice_id AND t.run_id = s.run_id AND t.step_id = s.step_id AND t.status IN ('requested', 'unknown')
   ) AND (s.code <> 'nothing_to_wait_for' OR EXISTS (
-    SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)))
+    SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id) OR EXISTS (
+    SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)))
 """
 """What is stuck no more."""
 
