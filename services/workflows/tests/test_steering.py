@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -140,6 +141,29 @@ class TestByHand:
         whole = await done(engine, client, as_admin, job)
         assert (whole["status"], whole["done"], whole["passed"], whole["failed"]) == ("finished", 130, 20, 0)
         assert sorted(str(request.patient_id) for request in await engine.requests()) == sorted(str(visit.patient_id) for visit in visits)
+
+    async def test_killed_at_any_chunk_and_worked_on_by_several_it_reaches_everybody_once(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(by_hand(send()))
+        visits = await patients(engine, 320)
+        job = (await post(client, f"/v1/workflows/{workflow}/runs", as_admin, {"filter": "true"}, 201))["job"]
+        do = kinds_of(ENGINES["cel-cpp"], engine.published)
+
+        async def and_die(*arguments: Any) -> Any:
+            await do["start"](*arguments)
+            raise asyncio.CancelledError
+
+        engine.now += timedelta(seconds=5)
+        for _ in range(6):
+            with pytest.raises(asyncio.CancelledError):
+                await jobs.work_on(engine.work, {**do, "start": and_die})
+            await asyncio.gather(*(jobs.work_on(engine.work, do) for _ in range(3)))
+            engine.now += jobs.PACE
+            if (await client.get(f"/v1/runs/jobs/{job['id']}", headers=as_admin)).json()["status"] == "finished":
+                break
+        asked = [str(request.patient_id) for request in await engine.requests()]
+        assert sorted(asked) == sorted(str(visit.patient_id) for visit in visits)
 
     async def test_a_job_that_is_stopped_does_no_more(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
         workflow = await engine.publish(by_hand())
@@ -408,3 +432,43 @@ class TestSuppression:
         assert len(await engine.runs()) == 1
         nobody = await client.put(f"/v1/workflows/suppressions/{uuid4()}", json={"reason": "x"}, headers=as_admin)
         assert nobody.status_code == 404
+
+
+class TestHostileText:
+    @pytest.mark.parametrize("name", ["error_code", "failed_step", "trigger"])
+    async def test_a_filter_no_run_can_fit_finds_nothing_or_is_refused(self, client: Client, as_admin: Headers, name: str) -> None:
+        for text in ("\x00", "\ud800", "%", "'; DROP TABLE run", "ü" * 200):
+            answer = await client.get("/v1/runs", params={name: text.encode("utf-8", "surrogatepass")}, headers=as_admin)
+            assert answer.status_code in {200, 400, 422}, answer.text
+
+    async def test_what_the_database_cannot_keep_is_refused(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
+        workflow = await engine.publish(by_hand())
+        for path, body in (
+            (f"/v1/workflows/{workflow}/runs", b'{"values": {"a": "\\u0000"}}'),
+            (f"/v1/workflows/{workflow}/runs", b'{"values": {"\\u0000": 1}}'),
+            (f"/v1/workflows/{workflow}/runs", b'{"values": {"a": "\\ud800"}}'),
+            (f"/v1/workflows/{workflow}/runs", b'{"filter": "patient.email == \'\\u0000\'"}'),
+            ("/v1/runs/bulk/preview", b'{"verb": "cancel", "filter": {"error_code": "\\u0000"}}'),
+        ):
+            answer = await client.post(path, content=body, headers=as_admin | {"content-type": "application/json"})
+            assert answer.status_code in {400, 422}, (path, body, answer.text)
+        deep = b'{"values": {"a": ' + b"[" * 200 + b"]" * 200 + b"}}"
+        answer = await client.post(f"/v1/workflows/{workflow}/runs", content=deep, headers=as_admin | {"content-type": "application/json"})
+        assert answer.status_code in {201, 400, 422}, answer.text
+
+
+class TestWhy:
+    async def test_why_a_run_by_hand_began_or_not_is_explained(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
+        workflow = await engine.publish(by_hand(condition="patient.email != null"))
+        await engine.publish(definition())
+        (visit,) = await patients(engine, 1, None)
+        await post(client, f"/v1/workflows/{workflow}/runs", as_admin, {"patient_id": str(visit.patient_id)}, 201)
+        answer = await client.get("/v1/workflows/explanations", params={"patient_id": str(visit.patient_id)}, headers=as_admin)
+        assert answer.status_code == 200, answer.text
+        verdicts = [
+            (event["type"], one["workflow_id"], one["verdict"])
+            for event in answer.json()["items"]
+            for one in event["workflows"]
+            if one["verdict"] != "other_trigger"
+        ]
+        assert (RunRequested.type, str(workflow), "filtered") in verdicts
