@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 from libs.contracts.permissions import Permission, Role
+
+LocalTime = Annotated[str, Field(pattern=r"^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$")]
+"""Hours, minutes, seconds on the practice's clock: JSON Schema has no word for a time without a zone."""
 
 
 class OpeningSpan(BaseModel):
@@ -18,8 +22,8 @@ class OpeningSpan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     day: str
-    opens: time
-    closes: time
+    opens: LocalTime
+    closes: LocalTime
 
 
 class ClosedDays(BaseModel):
