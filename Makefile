@@ -8,7 +8,7 @@ WORKERS ?= auto
 CODE := libs services deploy tools tests conftest.py
 
 # Tests of one service or library, and what looks at the house as a whole. No running system.
-FAST := libs services deploy tools tests/architecture tests/contract
+FAST := libs services deploy tools docs/examples tests/architecture tests/contract
 # What needs the running system; the fixtures start it.
 STACK := tests/integration tests/e2e
 

@@ -6,14 +6,14 @@ from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 from libs.contracts.permissions import Permission, Role
 
-LocalTime = Annotated[str, Field(pattern=r"^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$")]
-"""Hours, minutes, seconds on the practice's clock: JSON Schema has no word for a time without a zone."""
+LocalTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?$")]
+"""A time of day without a zone, ISO 8601: ``08:00:00``."""
 
 
 class OpeningSpan(BaseModel):

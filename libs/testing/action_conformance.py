@@ -14,7 +14,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -80,11 +83,14 @@ class ActionConformance:
             yield stage
 
     @pytest.fixture
-    def logs(self, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    def logs(self) -> Iterator[Callable[[], str]]:
         """Everything this test logs, down to the details."""
-        start_logging("test", "debug")
-        yield lambda: capsys.readouterr().out
-        start_logging("test", "critical")
+        written = io.StringIO()
+        with contextlib.redirect_stdout(written):
+            start_logging("test", "debug")
+        yield written.getvalue
+        with contextlib.redirect_stdout(sys.__stdout__):
+            start_logging("test", "critical")
 
     @pytest.mark.parametrize("which", ["parameters", "result"])
     def test_describes_its_fields_for_an_editor(self, which: str) -> None:

@@ -48,6 +48,7 @@ def build(settings: Settings) -> Service:
     service.api(api.endpoint_routes(box, partial(check_url, development=settings.webhooks_allow_private), wake))
     service.consumes(partial(consumers.subscribe, wake=wake, performing=performing))
     service.every(seconds=1.0, run=partial(timers.deliver_webhooks, dispatcher), name="webhooks")
+    service.every(seconds=15.0, run=partial(timers.follow_calls, service.work, retell, box, performing.record_in), name="calls")
     # Left in reverse: the attempts in progress are finished and recorded before their client is closed.
     service.background(start=sender.open, stop=sender.close)
     service.background(start=dispatcher.open, stop=dispatcher.drained)

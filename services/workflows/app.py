@@ -27,6 +27,7 @@ def build(settings: Settings) -> Service:
     service.api(api.insight_routes(engine))
     service.api(api.exchange_routes())
     service.api(api.backtest_routes())
+    service.api(api.gallery_routes())
     service.api(api.definition_routes())
     service.api(api.lifecycle_routes())
     service.api(api.bulk_routes(partial(service.wake, "jobs")))

@@ -20,7 +20,7 @@ from services.workflows.commands.timers import CLAIM, fire_due, seconds_until_ne
 from services.workflows.commands.watchdog import look_after, next_practices
 from services.workflows.rules.engines import Engine
 
-LOOKED_AT = 50
+LOOKED_AT = 20
 """Practices of one round of the watchdog."""
 
 

@@ -50,6 +50,8 @@ PLANTS = (
     Plant(PURE, "services/patients/rules.py", "import asyncio"),
     Plant(PURE, "services/patients/rules.py", "from sqlalchemy import select"),
     Plant(PURE, "services/patients/rules.py", "import httpx"),
+    Plant(PURE, "services/patients/rules.py", "from temporalio import workflow"),
+    Plant(REACH_OUT, "services/patients/commands.py", "from temporalio.client import Client"),
     Plant(PURE, "services/patients/rules.py", "from libs.common.paging import Page"),
     Plant(PURE, "services/patients/rules.py", "from libs.common.clock import utc_now"),
     Plant(NO_SQL, "services/patients/api.py", "from sqlalchemy import text"),

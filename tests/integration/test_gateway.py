@@ -82,6 +82,7 @@ class TestTokens:
             f"/webhooks/calcom/{uuid4()}",
             f"/webhooks/retell/{uuid4()}",
             f"/webhooks/sendgrid/{uuid4()}",
+            f"/webhooks/workflows/{uuid4()}/{uuid4()}",
             "/hooks/supabase/access-token",
         ):
             assert httpx.post(entrance.url + path, content=b"{}").status_code == 200

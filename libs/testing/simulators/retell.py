@@ -2,7 +2,8 @@
 
 ``POST /_control/webhook {"url", "key", "number"?}`` says where reports about calls from or to that number go (all numbers
 without one) and what signs them. Calls then go their way by themselves unless ``"automatic": false``;
-``POST /_control/report {"call_id", "event", "changes"?, "times"?, "signed_at"?}`` sends one report, again and again if asked.
+``POST /_control/report {"call_id", "event", "changes"?, "times"?, "signed_at"?}`` sends one report, again and again if asked; without a webhook the
+call goes its way and nobody is told.
 ``POST /_control/answering {"reason"}`` says how calls end from now on; ``dial_no_answer`` and the like never connect.
 ``POST /_control/inbound {"from_number", "to_number"}`` has somebody call the practice.
 Sources: Retell's API reference (create phone call, list calls v3, get call) and webhook overview.
@@ -187,10 +188,10 @@ class RetellSimulator:
         self, call: dict[str, Any], event: str, changes: dict[str, Any] | None = None, signed_at: int | None = None
     ) -> int | None:
         """One report, freshly signed; returns the answer's status."""
+        _progress(call, event)
         where = self._where(call)
         if where is None:
             return None
-        _progress(call, event)
         body = {"event": event, "event_timestamp": _now_ms(), "call": {**_told(call, event), **(changes or {})}}
         raw = json.dumps(body).encode()
         headers = {
@@ -220,7 +221,15 @@ def _progress(call: dict[str, Any], event: str) -> None:
         call.setdefault("start_timestamp", _now_ms())
         if call["call_status"] == "registered":
             call["call_status"] = "ongoing"
-    elif "disconnection_reason" not in call:
+        return
+    if event == "call_analyzed":
+        talked = not missed
+        call["call_analysis"] = {
+            "call_summary": "The patient confirmed the visit." if talked else "Nobody answered.",
+            "user_sentiment": "Positive" if talked else "Unknown", "call_successful": talked, "in_voicemail": False,
+            "custom_analysis_data": {},
+        }  # fmt: skip
+    if "disconnection_reason" not in call:
         call["call_status"] = "not_connected" if missed else "ended"
         call["disconnection_reason"] = call["reason"]
         if not missed:
@@ -239,13 +248,8 @@ def _told(call: dict[str, Any], event: str) -> dict[str, Any]:
         for name in ("end_timestamp", "duration_ms", "disconnection_reason", "transcript"):
             told.pop(name, None)
         told["call_status"] = "ongoing"
-    if event == "call_analyzed":
-        talked = call["call_status"] == "ended"
-        told["call_analysis"] = {
-            "call_summary": "The patient confirmed the visit." if talked else "Nobody answered.",
-            "user_sentiment": "Positive" if talked else "Unknown", "call_successful": talked, "in_voicemail": False,
-            "custom_analysis_data": {},
-        }  # fmt: skip
+    if event != "call_analyzed":
+        told.pop("call_analysis", None)
     return told
 
 

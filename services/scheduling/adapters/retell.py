@@ -1,4 +1,4 @@
-"""Retell's API v2: ask for a call, and find one whose answer was lost.
+"""Retell's API v2: ask for a call, find one whose answer was lost, and ask what became of one nobody reported about.
 
 ``metadata`` carries the effect key and our id of the call: opaque, never personal. The key goes along as
 ``idempotency_key`` too, which the provider honours for an hour. The look-up asks ``/v3/list-calls`` by metadata.
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
@@ -16,11 +17,12 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from libs.common.telemetry import context_of, failed, span
+from services.scheduling.adapters.retell_notices import CALL, EFFECT, read_finished
 from services.scheduling.rules.calling import CallAnswer, Dialled, OutboundCall, answer_to
+from services.scheduling.rules.calls import CallReport
 
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
-EFFECT = "vantage_effect"
-CALL = "vantage_call"
+_NOT_FOUND = frozenset({404, 422})
 CONNECTIONS = 20
 """As many calls a workspace may have at a time, unless it pays for more."""
 
@@ -86,6 +88,15 @@ class Retell:
         # Asked for by metadata, and looked at again: an older API that does not know the filter would answer with any calls.
         ours = [item for item in found if item.get("metadata", {}).get(EFFECT) == str(effect_key)]
         return str(ours[0]["call_id"]) if ours else None
+
+    async def outcome(self, api_key: str, external_id: str) -> CallReport | None:
+        """What became of a call, None while it goes on or for one the provider does not know. Raises ``httpx.HTTPError``."""
+        assert self._client is not None
+        url = f"{self._url}/v2/get-call/{quote(external_id, safe='')}"
+        answer = await self._client.get(url, headers={"authorization": f"Bearer {api_key}"})
+        if answer.status_code in _NOT_FOUND:
+            return None
+        return read_finished(_object(answer.raise_for_status()))
 
     async def _post(self, path: str, api_key: str, body: dict[str, Any]) -> httpx.Response:
         assert self._client is not None

@@ -1,4 +1,4 @@
-"""Retell's webhook bodies in our words. Vendor vocabulary stops here; nothing is stored and nothing is verified here.
+"""Retell's webhook bodies, and the calls in its answers, in our words. Vendor vocabulary stops here; nothing is stored and nothing is verified here.
 
 Tolerant on purpose: a call without an id or a direction is none, everything else may be missing, null or of another type.
 Field names and their traps: Retell's webhook overview and the call object of its API.
@@ -15,12 +15,15 @@ from uuid import UUID
 import orjson
 
 from libs.contracts.scheduling import CallDirection
-from services.scheduling.adapters.retell import EFFECT
 from services.scheduling.rules.attendees import normal_phone
 from services.scheduling.rules.calls import LONGEST_SUMMARY, LONGEST_TRANSCRIPT, CallReport, News
 from services.scheduling.rules.notices import SetAside
 
 SIGNATURE_HEADER = "x-retell-signature"
+EFFECT = "vantage_effect"
+CALL = "vantage_call"
+"""What we put into a call's metadata."""
+
 PASSING = "passing"
 """Said many times while a call goes on; what follows the call says it all again."""
 
@@ -31,6 +34,7 @@ _NEVER_CONNECTED = frozenset({
     "telephony_provider_unavailable", "sip_routing_error", "network_blocked", "user_declined", "registered_call_timeout",
     "no_valid_payment", "concurrency_limit_reached", "no_concurrency_fallback", "error_user_not_joined",
 })  # fmt: skip
+_OVER = frozenset({"ended", "not_connected", "error"})
 _LONGEST_ID = 200
 _LATEST_MS = 32_503_680_000_000
 
@@ -49,27 +53,46 @@ def read_report(raw: bytes) -> CallReport | SetAside:
     kind = _KINDS.get(event)
     if kind is None:
         return _aside(PASSING if event in _PASSING else "event_not_handled", event, raw)
-    call = body.get("call")
+    try:
+        return _report(kind, body.get("call"))
+    except _Lacking as lacking:
+        return _aside(lacking.code, event, raw)
+
+
+def read_finished(call: dict[str, Any]) -> CallReport | None:
+    """What the API shows of a call, once it is over; None while it goes on, and for what is no call."""
+    if _text(call.get("call_status"), 20) not in _OVER:
+        return None
+    try:
+        return _report(News.ANALYZED if _object(call.get("call_analysis")) else News.ENDED, call)
+    except _Lacking:
+        return None
+
+
+class _Lacking(Exception):
+    """Something a call cannot do without is missing or unreadable."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _report(kind: News, call: Any) -> CallReport:
     if not isinstance(call, dict):
-        return _aside("call_not_an_object", event, raw)
+        raise _Lacking("call_not_an_object")
     if call.get("call_type", "phone_call") != "phone_call":
-        return _aside("not_a_phone_call", event, raw)
-    external_id = _text(call.get("call_id"), _LONGEST_ID)
+        raise _Lacking("not_a_phone_call")
+    external_id, direction = _text(call.get("call_id"), _LONGEST_ID), _text(call.get("direction"), 20)
     if external_id is None:
-        return _aside("call_id_unreadable", event, raw)
-    direction = _text(call.get("direction"), 20)
+        raise _Lacking("call_id_unreadable")
     if direction not in set(CallDirection):
-        return _aside("direction_unreadable", event, raw)
-    return _report(kind, external_id, CallDirection(direction), call)
-
-
-def _report(kind: News, external_id: str, direction: CallDirection, call: dict[str, Any]) -> CallReport:
+        raise _Lacking("direction_unreadable")
     analysis = _object(call.get("call_analysis"))
     started_at, reason = _time(call.get("start_timestamp")), _text(call.get("disconnection_reason"), 100)
     return CallReport(
         kind=kind,
         external_id=external_id,
-        direction=direction,
+        direction=CallDirection(direction),
         agent_id=_text(call.get("agent_id"), _LONGEST_ID) or "",
         connected=kind is News.STARTED or _connected(_text(call.get("call_status"), 20), reason, started_at),
         effect_key=_uuid(_object(call.get("metadata")).get(EFFECT)),

@@ -15,7 +15,7 @@ from libs.common.secrets import SealBroken, SecretBox
 from libs.common.work import Tx, Work
 from libs.contracts.actions import Outcome
 from libs.contracts.scheduling import CallDirection, CallStatus
-from services.scheduling.commands.calls import RETELL
+from services.scheduling.commands.calls import ASK_AFTER, RETELL
 from services.scheduling.commands.retell_settings import API_PURPOSE, AgentId
 from services.scheduling.rules.calling import CallAnswer, Dialled, OutboundCall
 
@@ -39,8 +39,9 @@ LEFT JOIN retell_settings s USING (practice_id)
 _BECAME = """
 UPDATE call c SET status = t.status, external_id = coalesce(c.external_id, nullif(t.external_id, '')), updated_at = $5
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS t (practice_id, effect_key, status, external_id)
-WHERE c.practice_id = t.practice_id AND c.effect_key = t.effect_key AND c.status = 'requested'
+WHERE c.practice_id = t.practice_id AND c.effect_key = t.effect_key AND c.status = 'requested' RETURNING c.practice_id, c.id, c.status
 """
+_ASK_LATER = "INSERT INTO call_due SELECT p, i, $3 FROM unnest($1::uuid[], $2::uuid[]) AS t (p, i) ON CONFLICT DO NOTHING"
 _STATUSES = {Outcome.SUCCEEDED: CallStatus.REGISTERED, Outcome.FAILED: CallStatus.FAILED}
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -132,10 +133,12 @@ class CallBooks:
 
     async def record(self, settled: Sequence[Settled], tx: Tx) -> None:
         ended = [item for item in settled if item.outcome in _STATUSES]
-        await tx.execute(
+        became = await tx.rows(
             _BECAME, [item.effect.practice_id for item in ended], [item.effect.key for item in ended],
             [_STATUSES[item.outcome] for item in ended if item.outcome], [item.result.get("external_id", "") for item in ended], tx.now,
         )  # fmt: skip
+        placed = [row for row in became if row["status"] == CallStatus.REGISTERED]
+        await tx.execute(_ASK_LATER, [row["practice_id"] for row in placed], [row["id"] for row in placed], tx.now + ASK_AFTER)
 
 
 async def _write(taken: Sequence[tuple[Request, Any]], tx: Tx) -> None:

@@ -6,7 +6,7 @@ What was said in a call is kept sealed, and is in no event.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
@@ -26,11 +26,18 @@ from services.scheduling.rules.calls import CallReport, News
 
 RETELL = "retell"
 PURPOSE = "what was said in a call"
+ASK_AFTER = timedelta(minutes=10)
 RecordIn = Callable[[Sequence[Finished], Tx], Awaitable[None]]
 
 # Whoever changes a call that we asked for holds its effect first: recording an outcome and taking a report cannot wait for each other.
 _HOLD = """
 SELECT effect_key, correlation_id, causation_id, traceparent FROM effect WHERE practice_id = $1 AND effect_key = $2 FOR UPDATE
+"""
+
+
+_ASK_LATER = """
+INSERT INTO call_due (practice_id, call_id, due_at) SELECT $1, id, $3 FROM unnest($2::uuid[]) AS t (id)
+ON CONFLICT (practice_id, call_id) DO UPDATE SET due_at = excluded.due_at
 """
 
 
@@ -94,8 +101,23 @@ async def take_report(report: CallReport, box: SecretBox, record_in: RecordIn, t
         call.transcript = box.seal(tx.practice_id, PURPOSE, report.transcript)
     if report.summary is not None:
         call.summary = box.seal(tx.practice_id, PURPOSE, report.summary)
+    await tx.flush()
+    if News.ANALYZED in call.told:
+        await forget(call.practice_id, call.id, tx)
+    else:
+        await ask_later([call.id], tx)
     _say(call, news, tx)
     return news
+
+
+async def ask_later(call_ids: Sequence[UUID], tx: Tx) -> None:
+    """When nobody reports about these calls in time, the provider is asked what became of them."""
+    await tx.execute(_ASK_LATER, tx.practice_id, call_ids, tx.now + ASK_AFTER)
+
+
+async def forget(practice_id: UUID, call_id: UUID, tx: Tx) -> None:
+    """Nobody has to ask about this call any more."""
+    await tx.execute("DELETE FROM call_due WHERE practice_id = $1 AND call_id = $2", practice_id, call_id)
 
 
 def _accepted(call: Call) -> Answer:

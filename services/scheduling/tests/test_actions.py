@@ -33,11 +33,12 @@ from services.scheduling import consumers
 from services.scheduling.actions import BOOK_APPOINTMENT, CANCEL_APPOINTMENT, START_CALL
 from services.scheduling.adapters.retell import Retell
 from services.scheduling.adapters.retell_notices import read_report
+from services.scheduling.commands.call_followups import ask_about_calls
 from services.scheduling.commands.calls import take_report
 from services.scheduling.commands.retell_settings import ConfigureRetell, configure_retell
 from services.scheduling.rules.calling import CallAnswer, OutboundCall
 from services.scheduling.rules.calls import CallReport
-from services.scheduling.tests.retell import NUMBER, PATIENT_NUMBER, SETTINGS, running, started
+from services.scheduling.tests.retell import NUMBER, PATIENT_NUMBER, SETTINGS, analyzed, ended, running, started
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Superuser = psycopg.Connection[tuple[Any, ...]]
@@ -51,6 +52,7 @@ class House:
 
     work: Work
     retell: RetellSimulator
+    provider: Retell
     performing: Performing
     batches: Batches
     redrive: Redrive
@@ -116,7 +118,10 @@ async def house(work: Work, database: TestDatabase, practice: UUID, outbox: Outb
         batches = Batches(consumer, work)
         await performing.dispatcher.start()
         with psycopg.connect(database.url("postgres"), autocommit=True) as superuser:
-            yield House(work, simulator, performing, batches, Redrive(consumer, work, batches), superuser, practice, outbox)
+            # What other tests left open is of other practices, and would be brought on here, too.
+            superuser.execute("DELETE FROM scheduling.effect_due")
+            superuser.execute("DELETE FROM scheduling.call_due")
+            yield House(work, simulator, retell, performing, batches, Redrive(consumer, work, batches), superuser, practice, outbox)
             await performing.dispatcher.stop()
         await retell.close()
 
@@ -381,3 +386,62 @@ class TestCause:
             "SELECT causation_id, correlation_id FROM outbox WHERE practice_id = $1 AND type = 'vantage.scheduling.call-started.v1'"
         )
         assert (row["causation_id"], row["correlation_id"]) == (asked.headers["ce_id"], asked.headers["correlation_id"])
+
+
+class TestFollows:
+    """What nobody reports about is asked for: a report too long, or one that found our door shut."""
+
+    async def due(self, house: House) -> int:
+        house.superuser.execute("UPDATE scheduling.call_due SET due_at = now() WHERE practice_id = %s", [house.practice])
+        await ask_about_calls(house.work, house.provider, BOX, house.performing.record_in)
+        row = house.superuser.execute("SELECT count(*) FROM scheduling.call_due WHERE practice_id = %s", [house.practice]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def goes_on(self, house: House, event: str) -> None:
+        """The call goes its way, and nobody is told."""
+        (accepted,) = house.retell.record.lines
+        await house.retell._tell(accepted, event)
+
+    def kinds(self, said: list[Message]) -> list[str]:
+        return [message.type.split(".")[2] for message in said if message.type.startswith("vantage.scheduling.call-")]
+
+    async def test_a_call_until_it_is_over_and_analysed(self, house: House, patient: UUID) -> None:
+        await house.hear(ask("start_call", patient))
+        assert await self.due(house) == 1
+        await self.goes_on(house, "call_started")
+        assert (await self.due(house), self.kinds(await house.said(house.practice))) == (1, [])
+        await self.goes_on(house, "call_ended")
+        assert (await self.due(house), self.kinds(await house.said(house.practice))) == (1, ["call-started", "call-ended"])
+        await self.goes_on(house, "call_analyzed")
+        assert await self.due(house) == 0
+        assert self.kinds(await house.said(house.practice)) == ["call-started", "call-ended", "call-analyzed"]
+        [call] = await house.calls()
+        assert (call["status"], call["successful"]) == ("ended", True)
+
+    async def test_and_says_nothing_twice_when_the_reports_come_after_all(self, house: House, patient: UUID) -> None:
+        await house.hear(ask("start_call", patient))
+        await self.goes_on(house, "call_analyzed")
+        await self.due(house)
+        for body in (started, ended, analyzed):
+            await house.report(body)
+        assert self.kinds(await house.said(house.practice)) == ["call-started", "call-ended", "call-analyzed"]
+
+    async def test_while_the_provider_is_away(self, house: House, patient: UUID) -> None:
+        await house.hear(ask("start_call", patient))
+        await self.goes_on(house, "call_analyzed")
+        house.retell.faults.plan({"kind": "status", "status": 500})
+        assert await self.due(house) == 1
+        assert await self.due(house) == 0
+
+    async def test_nothing_for_ever(self, house: House, patient: UUID) -> None:
+        await house.hear(ask("start_call", patient))
+        house.superuser.execute(
+            "UPDATE scheduling.call SET created_at = now() - interval '5 hours' WHERE practice_id = %s", [house.practice]
+        )
+        assert await self.due(house) == 0
+
+    async def test_no_call_that_was_refused(self, house: House, patient: UUID) -> None:
+        house.retell.faults.plan({"kind": "status", "status": 402})
+        await house.hear(ask("start_call", patient))
+        assert await self.due(house) == 0

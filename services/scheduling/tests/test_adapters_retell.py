@@ -127,6 +127,27 @@ class TestFind:
             await provider.find(KEY, uuid4())
 
 
+class TestOutcome:
+    async def test_is_what_became_of_the_call_once_it_is_over(self, provider: Retell, simulator: Simulated) -> None:
+        answer = await provider.dial(outbound())
+        (call,) = simulator[0].record.lines
+        seen = []
+        for event in ("call_started", "call_ended", "call_analyzed"):
+            await simulator[0]._tell(call, event)
+            report = await provider.outcome(KEY, answer.external_id)
+            seen.append(report and report.kind)
+        assert seen == [None, News.ENDED, News.ANALYZED]
+
+    @pytest.mark.parametrize("name", ["none", "../list-calls", "a/b?c=d#e", " "])
+    async def test_of_a_call_nobody_knows_is_none(self, provider: Retell, name: str) -> None:
+        assert await provider.outcome(KEY, name) is None
+
+    async def test_is_not_what_a_refusal_says(self, provider: Retell, simulator: Simulated) -> None:
+        simulator[0].faults.plan({"kind": "status", "status": 401})
+        with pytest.raises(httpx.HTTPError):
+            await provider.outcome(KEY, "call")
+
+
 class TestSignature:
     AT = datetime(2027, 1, 1, 12, 0, tzinfo=UTC)
     BODY = b'{"event":"call_ended"}'

@@ -3,6 +3,7 @@
 from services.workflows.api.bulk import bulk_routes
 from services.workflows.api.definitions import action_routes, definition_routes
 from services.workflows.api.exchange import exchange_routes
+from services.workflows.api.gallery import gallery_routes
 from services.workflows.api.insight import backtest_routes, explanation_routes, insight_routes
 from services.workflows.api.lifecycle import lifecycle_routes
 from services.workflows.api.runs import run_routes
@@ -16,6 +17,7 @@ __all__ = [
     "definition_routes",
     "exchange_routes",
     "explanation_routes",
+    "gallery_routes",
     "insight_routes",
     "lifecycle_routes",
     "run_routes",

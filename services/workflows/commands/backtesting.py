@@ -26,7 +26,7 @@ from services.workflows.rules.simulation.backtesting import Backtest
 
 log = get_logger()
 
-PAGE = 500
+PAGE = 200
 LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 3
 SLICE_SECONDS = 0.005

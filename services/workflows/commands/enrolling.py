@@ -5,8 +5,9 @@ Engine transactions of one practice run one after another, so what is read here 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,6 @@ from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import InForce
 from services.workflows.rules.definition import Enrolment
 
-_SUPPRESSED = """
-SELECT s.practice_id, s.patient_id FROM suppression s JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, patient_id) USING (practice_id, patient_id)
-"""
 _ACTIVE = """
 SELECT DISTINCT r.practice_id, r.workflow_id, r.patient_id FROM run r
 JOIN unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, workflow_id, patient_id) USING (practice_id, workflow_id, patient_id)
@@ -39,6 +37,18 @@ _ENROL = """
 INSERT INTO enrolment SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[])
 ON CONFLICT (practice_id, workflow_id, key) DO UPDATE SET run_id = excluded.run_id, at = excluded.at
 """
+_KNOWN = """
+SELECT t.*, EXISTS (SELECT FROM suppression s WHERE s.practice_id = t.practice_id AND s.patient_id = t.patient_id) AS suppressed, (
+  SELECT count(*) FROM (
+    SELECT FROM run r WHERE r.practice_id = t.practice_id AND r.patient_id = t.patient_id AND r.workflow_id = t.workflow_id AND r.started_at > $4
+    LIMIT 50) r) AS times
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, workflow_id, patient_id)
+"""
+OFTEN = 30
+"""Runs of one workflow for one patient in ``SPAN``. More is a loop that goes round outside, where no depth is counted."""
+
+SPAN = timedelta(hours=1)
+TOO_OFTEN = "too_often"
 EVERY = Enrolment()
 Triple = tuple[UUID, UUID, Any]
 
@@ -75,6 +85,7 @@ class Admissions:
     enrolled: dict[Triple, datetime] = field(default_factory=dict)
     at_anchor: set[Triple] = field(default_factory=set)
     entered: list[tuple[Triple, UUID]] = field(default_factory=list)
+    often: Counter[Triple] = field(default_factory=Counter)
 
     def refusal(self, candidate: Candidate, now: datetime) -> str | None:
         """Why the candidate may not go through now; None when it may."""
@@ -82,6 +93,8 @@ class Admissions:
             return "suppressed"
         if candidate.anchored and candidate.with_(candidate.appointment_id) in self.at_anchor:
             return "waits_already"
+        if self.often[candidate.with_(candidate.patient_id)] >= OFTEN:
+            return TOO_OFTEN
         policy = candidate.policy
         if policy.policy == "once_while_active" and candidate.patient_id and candidate.with_(candidate.patient_id) in self.active:
             return "active_already"
@@ -92,6 +105,7 @@ class Admissions:
 
     def enter(self, candidate: Candidate, run_id: UUID, now: datetime) -> None:
         """The candidate goes through."""
+        self.count(candidate)
         if candidate.anchored:
             self.at_anchor.add(candidate.with_(candidate.appointment_id))
         if candidate.policy.policy == "once_while_active":
@@ -99,6 +113,13 @@ class Admissions:
         if candidate.key is not None:
             self.enrolled[candidate.with_(candidate.key)] = now
             self.entered.append((candidate.with_(candidate.key), run_id))
+
+    def count(self, candidate: Candidate) -> int:
+        """How many runs of the workflow its patient came to with this one; 0 for one about nobody."""
+        if candidate.patient_id is None:
+            return 0
+        self.often[candidate.with_(candidate.patient_id)] += 1
+        return self.often[candidate.with_(candidate.patient_id)]
 
     async def flush(self, tx: Tx) -> None:
         if self.entered:
@@ -115,12 +136,14 @@ class Admissions:
 
 
 async def admissions_for(candidates: list[Candidate], tx: Tx) -> Admissions:
-    """What decides about these candidates: at most four statements, each only when somebody's policy asks."""
+    """What decides about these candidates: at most four statements, each only when a patient or somebody's policy asks."""
     found = Admissions()
-    people = {(c.happening.practice_id, c.patient_id) for c in candidates if c.patient_id is not None}
-    if people:
-        rows = await tx.rows(_SUPPRESSED, [practice for practice, _ in people], [patient for _, patient in people])
-        found.suppressed = {(row["practice_id"], row["patient_id"]) for row in rows}
+    wanted = sorted({c.with_(c.patient_id) for c in candidates if c.patient_id is not None})
+    if wanted:
+        for row in await tx.rows(_KNOWN, *([one[place] for one in wanted] for place in range(3)), tx.now - SPAN):
+            found.often[row["practice_id"], row["workflow_id"], row["patient_id"]] = row["times"]
+            if row["suppressed"]:
+                found.suppressed.add((row["practice_id"], row["patient_id"]))
     active = {c.with_(c.patient_id) for c in candidates if c.policy.policy == "once_while_active" and c.patient_id is not None}
     found.active = {tuple(row) for row in await _select(_ACTIVE, active, tx)}
     keys = {c.with_(c.key) for c in candidates if c.key is not None}

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from libs.common.work import Tx
 from libs.contracts.envelope import Event
-from services.workflows.commands.enrolling import Candidate, admissions_for
+from services.workflows.commands.enrolling import OFTEN, TOO_OFTEN, Candidate, admissions_for
 from services.workflows.commands.happening import Happening, run_row
 from services.workflows.commands.history import Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
@@ -58,7 +58,8 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     A condition that fails to evaluate makes a failed run that says so: it is not the same as false. At most one run per
     workflow and event, whatever is delivered twice. Raises ``PatientNotYet`` or ``PracticeNotYet`` while news an event
     depends on is on its way over another topic: the event waits and comes again. Runs that go on causing each other are
-    stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``.
+    stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``. So does a workflow that a patient comes to more
+    than ``OFTEN`` times in an hour: a loop that goes round outside.
     """
     in_force = await published.in_force({one.practice_id for one in happenings}, tx)
     occasions = [
@@ -157,6 +158,9 @@ async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
     for candidate, seen, depth, values in gathered.candidates:
         happening, workflow = candidate.happening, candidate.workflow
         refusal = None if gathered.rerun else admissions.refusal(candidate, tx.now)
+        if refusal == TOO_OFTEN and admissions.count(candidate) == OFTEN + 1:  # seen once, as a run; what follows only in the history
+            _fail(happening, seen, workflow, LOOP_STOPPED, gathered, depth)
+            continue
         decision = Decision(workflow.workflow_id, workflow.version, refusal or "started")
         if refusal is None:
             assert workflow.compiled is not None

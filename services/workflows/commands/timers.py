@@ -29,16 +29,32 @@ CLAIM = 200
 SHARE = 25
 """Practices a claim is for at most: their turns are held while it works, and other workers need something to do."""
 WINDOW = 2000
-"""Of the due timers, so many decide which practices a claim looks at."""
+"""Of the due timers, so many decide which practices a claim looks at. When more are due, every practice is asked for its oldest."""
 POSTPONE_SECONDS = 60
 HELD_ELSEWHERE_SECONDS = 0.02
 SYSTEM = Principal.system("timers")
 _AWAKE = "practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))"
 _DUE_PRACTICES = f"""
-SELECT practice_id FROM (SELECT practice_id, due_at FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2) due
-GROUP BY practice_id ORDER BY min(due_at)
+SELECT practice_id, count(*) AS due FROM (
+  SELECT practice_id, due_at FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2
+) due GROUP BY practice_id ORDER BY min(due_at)
 """
 """Those that wait longest first."""
+_EVERY_PRACTICE = f"""
+WITH RECURSIVE oldest AS (
+  (SELECT practice_id, due_at FROM timer WHERE NOT held ORDER BY practice_id, due_at LIMIT 1)
+  UNION ALL
+  SELECT n.practice_id, n.due_at FROM oldest o, LATERAL (
+    SELECT practice_id, due_at FROM timer WHERE NOT held AND practice_id > o.practice_id ORDER BY practice_id, due_at LIMIT 1) n
+) SELECT practice_id FROM oldest WHERE due_at <= $1 AND {_AWAKE} ORDER BY due_at
+"""
+"""The same however many of one practice are due: one look into the index for each practice."""
+_CLAIM_EACH = f"""
+DELETE FROM timer t USING unnest($3::uuid[]) AS p (practice_id), LATERAL (
+  SELECT practice_id, run_id, step_id FROM timer WHERE practice_id = p.practice_id AND due_at <= $1 AND NOT held AND {_AWAKE}
+  ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id RETURNING t.practice_id, t.run_id, t.step_id
+"""
 _CLAIM = f"""
 DELETE FROM timer t USING (
   SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND practice_id = ANY($3::uuid[]) AND {_AWAKE}
@@ -73,10 +89,22 @@ async def _fire(limit: int, work: Work, published: PublishedWorkflows) -> int:
 
 
 async def _claim(limit: int, tx: Tx) -> list[Any]:
-    """Due timers of practices whose turn is free; each is taken by one worker only."""
-    due = [row["practice_id"] for row in await tx.rows(_DUE_PRACTICES, tx.now, WINDOW)]
-    practices = await free_turns(due, SHARE, tx)
-    return await tx.rows(_CLAIM, tx.now, limit, practices) if practices else []
+    """Due timers of practices whose turn is free; each is taken by one worker only.
+
+    Each practice gets its share first, and what is left over goes to those that wait longest: thousands of one practice delay
+    another's by no more than the claims it takes to come round.
+    """
+    window = await tx.rows(_DUE_PRACTICES, tx.now, WINDOW)
+    if sum(row["due"] for row in window) >= WINDOW:
+        window = await tx.rows(_EVERY_PRACTICE, tx.now)
+    practices = await free_turns([row["practice_id"] for row in window], SHARE, tx)
+    if not practices:
+        return []
+    if len(practices) == 1:
+        return await tx.rows(_CLAIM, tx.now, limit, practices)
+    timers = await tx.rows(_CLAIM_EACH, tx.now, limit // len(practices), practices)
+    left = limit - len(timers)
+    return timers + (await tx.rows(_CLAIM, tx.now, left, practices) if left else [])
 
 
 async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> int:

@@ -23,9 +23,11 @@ from services.workflows.commands.handover import call
 from services.workflows.commands.pausing import hold, release
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
+from services.workflows.commands.schedules import keep_schedule
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries import silent
-from services.workflows.rules.orchestration import BUILTIN
+from services.workflows.rules.definition import ScheduleTrigger
+from services.workflows.rules.orchestration import BUILTIN, TEMPORAL
 from services.workflows.rules.program import Waiting
 from services.workflows.rules.states import Resumed
 from services.workflows.rules.steps import ActionStep
@@ -45,16 +47,17 @@ AT_ONCE = 200
 """Runs of one practice looked at in one transaction."""
 
 SYSTEM = Principal.system("watchdog")
+_TIMERS = {BUILTIN: "timer", TEMPORAL: "durable_timer"}
 _TIMER = """
-INSERT INTO timer (practice_id, run_id, step_id, due_at, held) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (practice_id, run_id, step_id) DO NOTHING
+INSERT INTO {table} (practice_id, run_id, step_id, due_at, held) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (practice_id, run_id, step_id) DO NOTHING
 """
 _HALT = "UPDATE run SET paused = true WHERE practice_id = $1 AND id = ANY($2::uuid[])"
 _UNHOLD = """
-UPDATE timer t SET held = false FROM run r WHERE t.practice_id = $1 AND t.held AND r.practice_id = t.practice_id AND r.id = t.run_id
+UPDATE {table} t SET held = false FROM run r WHERE t.practice_id = $1 AND t.held AND r.practice_id = t.practice_id AND r.id = t.run_id
   AND r.status = 'running' AND NOT r.paused
 """
 _ORPHANS = """
-DELETE FROM timer t USING run r WHERE t.practice_id = $1 AND t.due_at < $2 AND r.practice_id = t.practice_id AND r.id = t.run_id
+DELETE FROM {table} t USING run r WHERE t.practice_id = $1 AND t.due_at < $2 AND r.practice_id = t.practice_id AND r.id = t.run_id
   AND r.status <> 'running'
 """
 _RAISE = """
@@ -85,9 +88,10 @@ async def look_after(practice_ids: list[UUID], work: Work, published: PublishedW
     for practice_id in practice_ids:
         try:
             async with work.batch([practice_id], SYSTEM) as tx:
-                await one_at_a_time([practice_id], tx)
                 tx.settle(practice_id)
-                await _look(published, found, tx)
+                if await silent.anything(tx):  # else nobody's turn is taken
+                    await one_at_a_time([practice_id], tx)
+                    await _look(published, found, tx)
         except Exception as error:  # a fault of one practice's rows: the next look finds it again
             log.error("watchdog.failed", practice_id=str(practice_id), exc_info=error)
     metrics.REPAIRED.inc(found.repaired)
@@ -102,9 +106,13 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
     for workflow_id in await silent.forgotten(tx):
         await release(workflow_id, tx)
         found.repaired += 1
-    for statement in (_UNHOLD, _ORPHANS, _JOBS):
-        arguments = [tx.practice_id] if statement is _UNHOLD else [tx.practice_id, tx.now - GRACE if statement is _ORPHANS else tx.now]
-        found.repaired += _count(await tx.execute(statement, *arguments))
+    for row in await silent.unscheduled(tx):
+        await keep_schedule(row["id"], ScheduleTrigger.model_validate(row["trigger"]), tx)
+        found.repaired += 1
+    for table in _TIMERS.values():
+        found.repaired += _count(await tx.execute(_UNHOLD.format(table=table), tx.practice_id))
+        found.repaired += _count(await tx.execute(_ORPHANS.format(table=table), tx.practice_id, tx.now - GRACE))
+    found.repaired += _count(await tx.execute(_JOBS, tx.practice_id, tx.now))
     await _go_on(published, found, tx)
     await _wait_again(published, found, tx)
     for row in await silent.unanswered(tx.now - NO_ANSWER, tx.now - UNKNOWN, AT_ONCE, tx):
@@ -133,11 +141,11 @@ async def _wait_again(published: PublishedWorkflows, found: Findings, tx: Tx) ->
     for row in await silent.waiting_for_nothing(tx.now - GRACE, AT_ONCE, tx):
         step_id = await _step(row, published, tx)
         due = row["memory"].get("due")
-        if row["engine"] != BUILTIN:
+        if row["engine"] != BUILTIN:  # its engine learns what it waits for now
             await call([(tx.practice_id, row["id"])], tx)
-            await _raise(row, step_id or "", "nothing_to_wait_for", row["started_at"], found, tx)
-        elif due is not None and step_id is not None:
-            await tx.execute(_TIMER, tx.practice_id, row["id"], step_id, datetime.fromisoformat(due), row["paused"])
+        if due is not None and step_id is not None:
+            back = _TIMER.format(table=_TIMERS[row["engine"]])
+            await tx.execute(back, tx.practice_id, row["id"], step_id, datetime.fromisoformat(due), row["paused"])
             log.warning("watchdog.timer_back", run_id=str(row["id"]), step=step_id)
             found.repaired += 1
         else:

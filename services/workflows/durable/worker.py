@@ -45,7 +45,7 @@ class RunWorkers:
             try:
                 worker = Worker(
                     await self._connect(), task_queue=queue, workflows=[RunWorkflow], activities=[self._activities.advance],
-                    max_concurrent_activities=at_once, graceful_shutdown_timeout=FINISH,
+                    max_concurrent_local_activities=at_once, graceful_shutdown_timeout=FINISH,
                 )  # fmt: skip
                 await worker.run()
             except Exception as error:  # whatever it is, runs wait for a worker: another one is made

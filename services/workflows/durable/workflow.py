@@ -1,6 +1,7 @@
 """How Temporal keeps one run going: bring it on, wait for the time it names or for a word, again.
 
-Deterministic, and knows nothing of definitions, expressions or people: ids go out, a duration comes back. What the loop does in
+Deterministic, and knows nothing of definitions, expressions or people: ids go out, a duration comes back. Activities are local:
+they run where the loop runs, because they may be repeated and every step of a history is a write. What the loop does in
 which order is recorded in histories that may be months old; a change to it stands behind ``workflow.patched`` until the last
 history without it has ended, and the recorded histories in tests/histories are replayed by the gate.
 """
@@ -38,7 +39,7 @@ class RunWorkflow:
     async def run(self, run: RunRef) -> None:
         for _ in range(MAX_ROUNDS):
             heard = self._words
-            standing = await workflow.execute_activity(
+            standing = await workflow.execute_local_activity(
                 ADVANCE, run, result_type=Standing, start_to_close_timeout=timedelta(seconds=ATTEMPT_SECONDS), retry_policy=RETRIES
             )
             if self._words == heard:

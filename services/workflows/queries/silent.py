@@ -14,9 +14,36 @@ DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.p
   r.status <> 'running' OR NOT EXISTS (
     SELECT FROM step t WHERE t.practice_id = s.practice_id AND t.run_id = s.run_id AND t.step_id = s.step_id AND t.status IN ('requested', 'unknown')
   ) AND (s.code <> 'nothing_to_wait_for' OR EXISTS (
-    SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)))
+    SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id) OR EXISTS (
+    SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)))
 """
 """What is stuck no more."""
+
+
+async def anything(tx: Tx) -> bool:
+    """Whether the practice has something that could stand still."""
+    found: bool = await tx.value(
+        """
+        SELECT EXISTS (SELECT FROM run WHERE practice_id = $1 AND status = 'running') OR EXISTS (SELECT FROM stuck WHERE practice_id = $1)
+          OR EXISTS (SELECT FROM job WHERE practice_id = $1 AND status = 'running')
+          OR EXISTS (SELECT FROM workflow WHERE practice_id = $1 AND published_version IS NOT NULL)
+        """,
+        tx.practice_id,
+    )
+    return found
+
+
+async def unscheduled(tx: Tx) -> list[asyncpg.Record]:
+    """Published workflows that run by the clock and have no time to run at."""
+    return await tx.rows(
+        """
+        SELECT w.id, v.definition -> 'trigger' AS trigger FROM workflow w
+        JOIN workflow_version v ON v.practice_id = w.practice_id AND v.workflow_id = w.id AND v.version = w.published_version
+        WHERE w.practice_id = $1 AND v.definition -> 'trigger' ->> 'kind' = 'schedule' AND NOT EXISTS (
+          SELECT FROM schedule s WHERE s.practice_id = w.practice_id AND s.workflow_id = w.id)
+        """,
+        tx.practice_id,
+    )
 
 
 async def escaped(tx: Tx) -> list[UUID]:

@@ -15,10 +15,11 @@ _ZONE = re.compile(r"[A-Za-z][\w+-]*(?:/[\w+-]+)*|[+-]\d\d:\d\d|")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What an engine made of the values, and which fields it was not given, with the reason."""
+    """What an engine made of the values, which fields it was not given, with the reason, and which are too long to walk for it."""
 
     activation: Any
     refused: Mapping[str, str] = field(default_factory=dict)
+    long: frozenset[str] = frozenset()
 
     def refusal(self, names: frozenset[str]) -> Evaluated | None:
         """The error of an expression that names one of them."""

@@ -33,6 +33,10 @@ _KNOWN_TYPES = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration
 _ARITHMETIC = frozenset({"-", "*", "/", "%", "negative"})
 
 
+Known = Mapping[str, tuple[Size, Size]]
+"""The elements that have a name: how large each is on average, and how large one may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What evaluating a part costs at worst, how many elements it walks, how large its value can be."""
@@ -67,8 +71,8 @@ class _Estimate:
         self._roots = {name.split(".")[0] for name in shapes}
         self.names: set[str] = set()
 
-    def of(self, node: Node, known: Mapping[str, Size], macros: int) -> Work:
-        """``known``: the elements that have a name here; ``macros``: how many this stands in."""
+    def of(self, node: Node, known: Known, macros: int) -> Work:
+        """``macros``: how many this stands in."""
         work = self._of(node, known, macros)
         if work.cost > self._limit:
             raise too_costly(node, work.cost, self._limit)
@@ -79,7 +83,7 @@ class _Estimate:
             raise ExpressionInvalid("this may build a text that is too large", node.start + 1)
         return work
 
-    def _of(self, node: Node, known: Mapping[str, Size], macros: int) -> Work:
+    def _of(self, node: Node, known: Known, macros: int) -> Work:
         if node.kind == "literal":
             characters = len(node.value) if isinstance(node.value, (str, bytes)) else 0
             return Work(1, 0, text(characters))
@@ -91,14 +95,14 @@ class _Estimate:
         cost, size = self._own(node, [work.size for work in works])
         return Work(cost + sum(work.cost for work in works), sum(work.walked for work in works), size)
 
-    def _named(self, node: Node, known: Mapping[str, Size]) -> Work | None:
+    def _named(self, node: Node, known: Known) -> Work | None:
         """A field, an element's name, a type; None for a field selected from the value of something else."""
         name = dotted(node)
         if name is None:
             return None
         root = name.partition(".")[0]
         if root in known:
-            return Work(1, 0, known[name]) if node.kind == "name" else None
+            return Work(1, 0, known[name][0]) if node.kind == "name" else None
         if name in self._shapes:
             self.names.add(name)
             return Work(1, 0, size_of(self._shapes[name]))
@@ -109,20 +113,22 @@ class _Estimate:
             raise ExpressionInvalid(f"there is no field '{name}'", _wrong(node, self._shapes), did_you_mean(name, self._shapes))
         return None
 
-    def _macro(self, node: Node, known: Mapping[str, Size], macros: int) -> Work:
+    def _macro(self, node: Node, known: Known, macros: int) -> Work:
         if macros >= MAX_NESTED_MACROS:
             raise ExpressionInvalid(f"at most {MAX_NESTED_MACROS} {node.name}() and the like stand in each other", node.start + 1)
         if node.variable in self._roots or node.variable in _TYPES or node.variable.startswith("__"):
             raise ExpressionInvalid(f"'{node.variable}' means something else already", node.start + 1)
         walked = self.of(node.children[0], known, macros)
-        items = walked.size.items
-        inside = {**known, node.variable: walked.size.each}
+        # An average counts once: walked again in each round, an element may be the largest every time.
+        inside = {name: (largest, largest) for name, (_, largest) in known.items()}
+        inside[node.variable] = walked.size.each, walked.size.element
         bodies = [self.of(body, inside, macros + 1) for body in node.children[1:]]
+        items = walked.size.walked
         cost = items * (3 + sum(body.cost for body in bodies))
         size = SCALAR
         if node.name in {"map", "filter"}:
-            cost += items * items / 10  # the list is built again with every element
-            size = Size(items=items, item=bodies[-1].size if node.name == "map" else walked.size.element)
+            cost += items * walked.size.items / 10  # the list is built again with every element
+            size = Size(items=walked.size.items, item=bodies[-1].size if node.name == "map" else walked.size.element)
         return Work(walked.cost + cost, walked.walked + items * (1 + sum(body.walked for body in bodies)), size)
 
     def _own(self, node: Node, sizes: list[Size]) -> tuple[float, Size]:
@@ -133,7 +139,7 @@ class _Estimate:
             case "==" | "!=" | "<" | "<=" | ">" | ">=":
                 return 2 + min(sizes[0].comparing, sizes[1].comparing), SCALAR
             case "in":
-                return 2 + sizes[1].items + min(sizes[1].items * sizes[0].comparing, sizes[1].comparing), SCALAR
+                return 2 + sizes[1].walked + min(sizes[1].walked * sizes[0].comparing, sizes[1].comparing), SCALAR
             case "+":
                 both = sizes[0].and_(sizes[1])
                 return 2 + both.characters / 20 + both.items, both

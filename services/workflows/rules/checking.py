@@ -26,7 +26,7 @@ _QUOTED = re.compile(r"\bsteps\s*\[\s*['\"]([^'\"]*)['\"]\s*\]")
 class Checker:
     """Everything about one kind of event. Findings and the names looked at are added to the lists given.
 
-    ``known_steps``: the steps written before the expression, whose outputs it may name.
+    ``awaiting``: what started the run that waits for the event. ``known_steps``: the steps written before the expression, whose outputs it may name.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class Checker:
         findings: list[Finding],
         names: set[str],
         *,
-        awaiting: bool = False,
+        awaiting: type[Message] | None = None,
         known_steps: list[str] | None = None,
     ) -> None:
-        self.fields, self.expressions = environment(event, engine, awaiting=awaiting)
+        self.fields, self.expressions = environment(event, engine, awaiting=awaiting is not None)
         self.known_steps = known_steps if known_steps is not None else []
-        self._samples = [self.expressions.bind(sample(event, self.fields)) for sample in (full_sample, empty_sample)]
+        self._samples = [self.expressions.bind(sample(event, self.fields, awaiting)) for sample in (full_sample, empty_sample)]
         self._findings = findings
         self._names = names
 

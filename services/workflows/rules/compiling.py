@@ -150,7 +150,14 @@ class _Compiler:
                 hint = did_you_mean(awaited.event, BY_TYPE)
                 self._findings.append(Finding("unknown_event", f"{pointer}/{number}/event", message, step, hint=hint))
                 continue
-            checker = Checker(event, self._engine, self._findings, self._names, awaiting=True, known_steps=self._checker.known_steps)
+            checker = Checker(
+                event,
+                self._engine,
+                self._findings,
+                self._names,
+                awaiting=event_of(self._definition.trigger),
+                known_steps=self._checker.known_steps,
+            )
             when = checker.condition(awaited.when, f"{pointer}/{number}/when", step)
             rules.append(AwaitedRule(awaited.event, checker.fields, checker.expressions, when))
         if rules:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from zoneinfo import available_timezones
 
 from services.workflows.rules.expressions import ExpressionInvalid
@@ -100,11 +101,16 @@ def _formatting(node: Node, sizes: list[Size]) -> Cost:
     return 5 + built / 10, text(built)
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 def _in_zone(node: Node, _: list[Size]) -> Cost:
     """A part of a time, in a zone that is one: names of zones are names of files to the engine."""
     for zone in node.children[1:]:
         if isinstance(zone.value, str):
-            if not _OFFSET.fullmatch(zone.value) and zone.value not in available_timezones():
+            if not _OFFSET.fullmatch(zone.value) and zone.value not in _zones():
                 raise ExpressionInvalid("there is no such time zone", zone.start + 1)
         elif not (dotted(zone) or "").endswith("time_zone"):
             raise ExpressionInvalid("a time zone is written out, or is a field named time_zone", zone.start + 1)

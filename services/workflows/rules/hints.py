@@ -10,6 +10,8 @@ from services.workflows.rules.syntax import Node, dotted, parse
 from services.workflows.rules.wording import TIME_AS_TEXT
 
 _EQUALITY = frozenset({"==", "!="})
+_FAILING = frozenset({"method", "call", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "macro", "index", "and", "or", "not"})
+"""What does not take null."""
 
 
 def odd_members(text: str, shapes: Shapes) -> Iterator[tuple[int, str, str]]:
@@ -32,8 +34,8 @@ def may_be_null(text: str, shapes: Shapes) -> str:
     """How to ask a field first that may be null, by the name of one the expression uses."""
     tree = parse(text)
     asked = {dotted(side) for node in tree.walk() if node.kind in _EQUALITY and _with_null(node) for side in node.children}
-    named = (dotted(node) or "" for node in tree.walk())
-    name = next((name for name in named if name in shapes and shapes[name].nullable and name not in asked), "patient.email")
+    used = (dotted(side) or "" for node in tree.walk() if node.kind in _FAILING for side in node.children)
+    name = next((name for name in used if name in shapes and shapes[name].nullable and name not in asked), "patient.email")
     return f"compare with null first: {name} != null && …"
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from libs.contracts.envelope import Event, Message
 from services.workflows.rules.context import APPOINTMENT, values_for
 from services.workflows.rules.expressions import Fields, FieldType, Values
+from services.workflows.rules.states import NOTHING
 
 _AT = datetime(2030, 1, 31, 9, 30, tzinfo=UTC)
 _BY_KIND: dict[FieldType, Any] = {FieldType.STRING: "text", FieldType.TIMESTAMP: _AT}
@@ -37,18 +38,20 @@ def example_patient() -> dict[str, Any]:
     return dict(_PERSON)
 
 
-def full_sample(event: type[Message], fields: Fields) -> Values:
-    """Every field set."""
-    return values_for(fields, _of_model(event), _PERSON, _APPOINTMENT, _PRACTICE, now=_AT)
+def full_sample(event: type[Message], fields: Fields, trigger: type[Message] | None = None) -> Values:
+    """Every field set; of an event that is waited for, those of what started the run as well."""
+    started_by = _of_model(trigger) if trigger is not None else NOTHING
+    return values_for(fields, _of_model(event), _PERSON, _APPOINTMENT, _PRACTICE, trigger=started_by, now=_AT)
 
 
-def empty_sample(event: type[Message], fields: Fields) -> Values:
-    """Every field that may be empty is null; the practice is known."""
-    full = full_sample(event, fields)
-    return {
-        name: None if kind is FieldType.DYN and "." in name and not name.startswith("practice.") else full[name]
-        for name, kind in fields.items()
-    }
+def empty_sample(event: type[Message], fields: Fields, trigger: type[Message] | None = None) -> Values:
+    """Every field that may be empty is null; the practice is known, and a map is there without anything in it."""
+    full = full_sample(event, fields, trigger)
+    return {name: None if _may_be_empty(name, kind, full[name]) else full[name] for name, kind in fields.items()}
+
+
+def _may_be_empty(name: str, kind: FieldType, value: Any) -> bool:
+    return kind is FieldType.DYN and "." in name and not name.startswith("practice.") and not isinstance(value, dict)
 
 
 def _of_model(model: type[BaseModel]) -> Mapping[str, Any]:

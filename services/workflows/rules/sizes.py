@@ -32,6 +32,11 @@ class Size:
         return self if self.dynamic else self.item or SCALAR
 
     @property
+    def walked(self) -> int:
+        """Items, on average where this is one of many that are walked."""
+        return min(self.items, self.dynamic // 2 + 1) if self.dynamic else self.items
+
+    @property
     def each(self) -> Size:
         """An element while all are walked: all of them together cost what walking the whole costs."""
         if not self.dynamic:

@@ -10,6 +10,9 @@ from typing import Any
 
 from services.workflows.rules.expressions import Compiled, Evaluated
 
+MAX_FILLED = 50_000
+"""Characters of a filled text; a longer one is the error ``result_too_large``."""
+
 _PARTS = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
@@ -40,7 +43,8 @@ class Template:
             if text is None:
                 return result if result.error is not None else Evaluated(error="not_text")
             texts.append(text)
-        return "".join(texts)
+        filled = "".join(texts)
+        return filled if len(filled) <= MAX_FILLED else Evaluated(error="result_too_large")
 
 
 def as_text(value: Any) -> str | None:

@@ -59,13 +59,13 @@ async def filled(work: Work) -> BuiltinDriver:
     return engine
 
 
-async def longest_wait(stop: asyncio.Event) -> list[float]:
-    """How long somebody else of this process waits for a turn, again and again."""
+async def waits_of_others(stop: asyncio.Event) -> list[float]:
+    """How long this process works before somebody else of it has a turn, again and again: processor time, whatever else runs."""
     waits: list[float] = []
     while not stop.is_set():
-        began = time.perf_counter()
+        began = cpu()
         await asyncio.sleep(0)
-        waits.append(time.perf_counter() - began)
+        waits.append(cpu() - began)
         await asyncio.wait({asyncio.create_task(stop.wait())}, timeout=0.002)
     return waits
 
@@ -73,7 +73,7 @@ async def longest_wait(stop: asyncio.Event) -> list[float]:
 async def timed(what: str, engine: BuiltinDriver, workflow: UUID, **body: Any) -> float:
     backtest = await ask(engine, workflow, days=30, **body)
     jobs, stop = Backtests(engine.work, CelCpp), asyncio.Event()
-    others = asyncio.create_task(longest_wait(stop))
+    others = asyncio.create_task(waits_of_others(stop))
     began, used = time.perf_counter(), cpu()
     while await jobs.round() is not None:
         pass

@@ -77,7 +77,7 @@ class TestSealing:
         for event in history.events:
             event.workflow_execution_started_event_attributes.workflow_id = ""
             assert str(run).encode() not in event.SerializeToString()
-            assert b"seconds" not in event.SerializeToString()
+            assert b"ended" not in event.SerializeToString()
 
 
 class TestBeingAway:

@@ -11,8 +11,12 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.patients import PatientDetails, PatientUpdated
-from libs.contracts.workflows import ExplanationsViewed
+from libs.contracts.workflows import ExplanationsViewed, RunRequested
 from libs.testing.fixtures import Outbox
+from services.workflows.commands.manual import RequestRun, request_run
+from services.workflows.commands.pausing import pause_workflow
+from services.workflows.commands.schedules import take_turns
+from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
 from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait
@@ -128,6 +132,51 @@ class TestVerdicts:
         found = of(explanation, workflow)
         assert (found["trigger"], found["verdict"], found["filter"]) == ("anchored", "started", [])
         assert [step["step_id"] for step in found["runs"][0]["steps"]] == ["@anchor"]
+
+    async def test_what_a_person_asked_for_is_explained(self, engine: BuiltinDriver, ask: Any) -> None:
+        manual = {"trigger": {"kind": "manual"}, "condition": "patient.email != null", "steps": [send()]}
+        asked_for, other = await engine.publish(manual), await engine.publish(manual)
+        visit = Visit()
+        await engine.deliver(visit.registered())
+        engine.now += timedelta(milliseconds=1)
+        async with engine.work(engine.admin) as tx:
+            await request_run(asked_for, RequestRun(patient_id=visit.patient_id), CelCpp, engine.published, tx)
+        explanation = (await ask(patient_id=visit.patient_id))[0]
+        assert explanation["type"] == RunRequested.type
+        found = of(explanation, asked_for)
+        assert (found["trigger"], found["verdict"], found["filter"][0]["value"]) == ("manual", "started", True)
+        assert [step["step_id"] for step in found["runs"][0]["steps"]] == ["intake"]
+        assert of(explanation, other)["verdict"] == "other_trigger"
+
+    async def test_a_time_of_a_schedule_that_was_skipped_is_explained(self, engine: BuiltinDriver, ask: Any, practice: UUID) -> None:
+        trigger = {"kind": "schedule", "cron": "0 9 * * *", "time_zone": "UTC"}
+        workflow = await engine.publish({"trigger": trigger, "steps": [wait("P9D")]})
+        for _ in range(2):
+            engine.now += timedelta(days=1)
+            while await take_turns(engine.work, engine.published):
+                pass
+        async with engine.work(engine.admin) as tx:
+            rows = await tx.rows("SELECT event_id FROM event_log WHERE practice_id = $1 ORDER BY recorded_at", practice)
+        span = {"to": engine.now + timedelta(minutes=1), "from": engine.now - timedelta(days=3)}
+        verdicts = [of((await ask(event_id=row["event_id"], **span))[0], workflow)["verdict"] for row in rows]
+        assert verdicts == ["started", "overlap"]
+
+    async def test_a_paused_workflow_starts_runs_that_are_held(self, engine: BuiltinDriver, ask: Any) -> None:
+        workflow = await engine.publish(definition())
+        async with engine.work(engine.admin) as tx:
+            await pause_workflow(workflow, tx)
+        said = await told(engine, Visit())
+        (run,) = of((await ask(event_id=said.id))[0], workflow)["runs"]
+        assert (run["status"], run["paused"], run["steps"]) == ("running", True, [])
+
+    async def test_a_booking_matched_later_names_the_run_the_booking_started(self, engine: BuiltinDriver, ask: Any) -> None:
+        workflow = await engine.publish(definition(wait()))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.unmatched())
+        said = visit.matched()
+        await engine.deliver(said)
+        found = of((await ask(event_id=said.id))[0], workflow)
+        assert (found["verdict"], len(found["runs"])) == ("started_already", 1)
 
     async def test_what_nobody_knew_is_null(self, engine: BuiltinDriver, ask: Any) -> None:
         said = Visit().booked()

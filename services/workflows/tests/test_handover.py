@@ -14,6 +14,7 @@ from libs.contracts.scheduling import AppointmentConfirmed
 from services.workflows.commands.durable import advance_run
 from services.workflows.commands.handover import ANSWERED_WITHIN, SYSTEM, call_runs
 from services.workflows.commands.runs import RunNotFound
+from services.workflows.commands.watchdog import GRACE, look_after
 from services.workflows.durable.activities import RunActivities
 from services.workflows.queries.world import Key
 from services.workflows.rules.orchestration import TEMPORAL, Called, Orchestration, RunRef, Standing
@@ -183,6 +184,19 @@ class TestTimers:
         assert await engine.call() == []
         engine.now += 2 * HOURS + 2 * ANSWERED_WITHIN
         assert len(await engine.call()) == 1
+
+    async def test_that_are_gone_come_back(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(wait("PT2H"), send()))
+        await booked(engine)
+        await engine.advance()
+        async with engine.work.batch([engine.practice], SYSTEM) as tx:
+            await tx.execute("DELETE FROM durable_timer WHERE practice_id = $1", engine.practice)
+        engine.now += GRACE * 2
+        found = await look_after([engine.practice], engine.work, engine.published)
+        assert (found.repaired, found.raised) == (1, 0)
+        assert len(await engine.call()) == 1
+        assert (await engine.advance()).seconds == pytest.approx((2 * HOURS - GRACE * 2).total_seconds())
+        assert (await look_after([engine.practice], engine.work, engine.published)).repaired == 0
 
 
 class TestCalling:

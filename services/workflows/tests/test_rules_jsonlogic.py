@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from json_logic import jsonLogic
-from json_logic.builtins import BUILTINS, to_number
+from json_logic import jsonLogic  # type: ignore[import-untyped]
+from json_logic.builtins import BUILTINS, to_number  # type: ignore[import-untyped]
 
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.conditions import JsonLogic
@@ -212,7 +212,17 @@ def equal_to(name: str) -> Any:
     return compare
 
 
-REFERENCE = BUILTINS | {name: ordered(name) for name in ("<", "<=", ">", ">=")} | {name: equal_to(name) for name in ("==", "!=")}
+def contained(data: Any, item: Any, container: Any, *_: Any) -> Any:
+    """Nothing is in an empty text."""
+    return bool(container) and BUILTINS["in"](data, item, container)
+
+
+REFERENCE = (
+    BUILTINS
+    | {"in": contained}
+    | {name: ordered(name) for name in ("<", "<=", ">", ">=")}
+    | {name: equal_to(name) for name in ("==", "!=")}
+)
 
 
 def counts_as_true(value: Any) -> bool:

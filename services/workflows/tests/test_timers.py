@@ -174,3 +174,19 @@ class TestTurns:
                 waiting = asyncio.create_task(free_turns([longest, busy], 25, timers_))
                 await one_at_a_time([busy], consumer)
             assert longest in await waiting
+
+
+class TestFairness:
+    async def test_a_flood_of_one_practice_does_not_hold_up_another(self, engine: BuiltinDriver, work: Work) -> None:
+        """Whatever is due earlier by the thousand, the other's timer is in the next claim."""
+        await waiting_runs(engine, 2500)
+        other = BuiltinDriver(work.engine)
+        other.now = engine.now + timedelta(minutes=1)
+        await other.learn_catalogue()
+        await waiting_runs(other, 3)
+        engine.now += timedelta(hours=2)
+        fired = await firing.fire_due(engine.work, engine.published)
+        assert len(await other.requests()) == 3
+        assert (fired, len(await engine.requests())) == (firing.CLAIM, firing.CLAIM - 3)
+        await engine.pass_time(timedelta())
+        assert len(await engine.requests()) == 2500

@@ -93,6 +93,16 @@ class TestRepairs:
             assert await tx.value("SELECT count(*) FROM job WHERE practice_id = $1 AND kind = 'release'", engine.practice) == 1
         assert (await look(engine)).repaired == 0
 
+    async def test_a_schedule_and_a_job_nobody_would_come_to_are_put_back(
+        self, engine: BuiltinDriver, client: httpx.AsyncClient, as_admin: Headers
+    ) -> None:
+        await engine.publish({"trigger": {"kind": "schedule", "cron": "0 9 * * *"}, "steps": [wait()]})
+        await client.post("/v1/runs/bulk", json={"verb": "cancel", "filter": {}}, headers=as_admin)
+        for table in ("schedule", "job_due"):
+            await damage(engine, f"DELETE FROM {table} WHERE practice_id = $1")
+        assert (await look(engine)).repaired == 2
+        assert (await look(engine)).repaired == 0
+
 
 class TestRaising:
     async def test_runs_stuck_running(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,11 @@ class Entry:
     description: str
     definition: Mapping[str, Any]
     blanks: tuple[Blank, ...] = ()
+
+    @property
+    def actions(self) -> list[str]:
+        """What it needs to be offered, each once."""
+        return sorted(set(_actions(self.definition["steps"])))
 
 
 class ValuesInvalid(ValueError):
@@ -115,6 +120,15 @@ def mail_blanks(pointer: str, subject: str, text: str) -> tuple[Blank, Blank]:
         Blank("subject", "Subject", Kind.LINE, subject, (f"{pointer}/parameters/subject",)),
         Blank("text", "Text", Kind.TEXT, text, (f"{pointer}/parameters/text",)),
     )
+
+
+def _actions(steps: list[dict[str, Any]]) -> Iterator[str]:
+    for step in steps:
+        if step["kind"] == "action":
+            yield step["action"]
+        yield from _actions([*step.get("error_steps", ()), *step.get("otherwise", ())])
+        for case in step.get("cases", ()):
+            yield from _actions(case["steps"])
 
 
 def _put(written: Any, pointer: str, value: Any) -> None:

@@ -35,8 +35,10 @@ class Backtest:
         self._since = since
         self._told = Comparing()
         versions = [one for one in (draft, compared) if one is not None]
+        text = "".join(["steps trigger", *(one.definition.model_dump_json() for one in versions)])
         self._sides = {
-            side: Replayed(side, workflow_id, compiled, suppressed, self._told) for side, compiled in zip(SIDES, versions, strict=False)
+            side: Replayed(side, workflow_id, compiled, suppressed, self._told, text)
+            for side, compiled in zip(SIDES, versions, strict=False)
         }
         self.types = sorted(set[str]().union(*(types_of_interest(compiled) for compiled in versions)))
         self.begins = since - max(longest_look_back(compiled) for compiled in versions)

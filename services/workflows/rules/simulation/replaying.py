@@ -45,8 +45,12 @@ MAX_STARTED = 500_000
 class Replayed:
     """One workflow being replayed. Memory is bounded: runs under way, events that waits may look back to, names of bookings."""
 
-    def __init__(self, side: str, workflow_id: UUID, compiled: CompiledDefinition, suppressed: frozenset[UUID], told: Comparing) -> None:
+    def __init__(
+        self, side: str, workflow_id: UUID, compiled: CompiledDefinition, suppressed: frozenset[UUID], told: Comparing, text: str
+    ) -> None:
+        """``text`` is where a name stands if any expression looks at it: of all that share an event's values."""
         self.tally = Tally()
+        self._fields = {name: kind for name, kind in compiled.fields.items() if name.rpartition(".")[2] in text}
         self._side, self._workflow_id, self._compiled, self._told = side, workflow_id, compiled, told
         self._admitting = Admitting(compiled, suppressed)
         self._timers: list[tuple[datetime, int, Running, SetTimer]] = []
@@ -124,7 +128,8 @@ class Replayed:
         if occurred.bulk and not (isinstance(trigger, EventTrigger) and trigger.bulk):
             return "bulk"
         seen = seen_as(name, occurred.event, occurred.known.patient)
-        run = Running(compiled, occurred.id, occurred.data if seen is occurred.event else seen.model_dump(), occurred.known)
+        data = occurred.data if seen is occurred.event else seen.model_dump()
+        run = Running(compiled, occurred.id, data, occurred.known, fields=self._fields)
         if compiled.expressions not in bound:
             bound[compiled.expressions] = run.bind({})
         values = bound[compiled.expressions]

@@ -11,7 +11,7 @@ from uuid import UUID
 from libs.contracts.scheduling import AppointmentState
 from services.workflows.rules.compiling import EXITS, AwaitedRule, CompiledDefinition
 from services.workflows.rules.context import values_for
-from services.workflows.rules.expressions import Evaluated
+from services.workflows.rules.expressions import Evaluated, Fields
 from services.workflows.rules.interpreter import advance
 from services.workflows.rules.simulation.occurred import Known, Occurred
 from services.workflows.rules.states import (
@@ -35,7 +35,10 @@ EXIT = "exit_condition"
 
 @dataclass(eq=False)
 class Running:
-    """``event_id`` and ``data`` are the event that started it, ``known`` what is known now, ``wrong`` conditions of waits that failed."""
+    """``event_id`` and ``data`` are the event that started it, ``known`` what is known now, ``wrong`` conditions of waits that failed.
+
+    ``fields`` are those its expressions may look at, when somebody knows that they are fewer than all.
+    """
 
     compiled: CompiledDefinition
     event_id: UUID
@@ -45,6 +48,7 @@ class Running:
     timer: SetTimer | None = None
     waits: dict[str, OpenWait] = field(default_factory=dict)
     wrong: list[tuple[str, str]] = field(default_factory=list)
+    fields: Fields | None = None
 
     @property
     def patient_id(self) -> UUID | None:
@@ -68,7 +72,7 @@ class Running:
 
     def bind(self, outputs: Mapping[str, Any]) -> Any:
         known = self.known
-        values = values_for(self.compiled.fields, self.data, known.patient, known.appointment, known.practice, outputs)
+        values = values_for(self.fields or self.compiled.fields, self.data, known.patient, known.appointment, known.practice, outputs)
         return self.compiled.expressions.bind(values)
 
     def _note(self, effect: Effect) -> None:

@@ -16,7 +16,7 @@ from libs.common.messaging import Consumer, Incoming
 from libs.common.messaging.batches import Batches
 from libs.common.messaging.redrive import Redrive
 from libs.common.work import Work
-from libs.contracts import notifications, patients
+from libs.contracts import notifications, patients, scheduling
 from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.envelope import MESSAGES, PLATFORM, Message
@@ -35,7 +35,8 @@ from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 
 _FINISHED = {
-    "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "workflows": ActionFinished,
+    "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "scheduling": scheduling.ActionFinished,
+    "workflows": ActionFinished,
 }  # fmt: skip
 
 

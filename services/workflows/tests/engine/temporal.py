@@ -72,7 +72,13 @@ async def skipping(program: str) -> AsyncIterator[Skipping]:
     ) as environment:
         server = Skipping(environment)
         workers = [
-            Worker(environment.client, task_queue=queue, workflows=[RunWorkflow], activities=[server.advance], max_concurrent_activities=4)
+            Worker(
+                environment.client,
+                task_queue=queue,
+                workflows=[RunWorkflow],
+                activities=[server.advance],
+                max_concurrent_local_activities=4,
+            )
             for queue in (LIVE_QUEUE, BULK_QUEUE)
         ]
         async with workers[0], workers[1]:

@@ -85,7 +85,7 @@ class Stage:
         """Whether it has done so many rounds and seen what came of the last; time passes until then."""
         if self.rounds < rounds:
             await self.environment.sleep(timedelta(minutes=30))
-        done = [event async for event in handle.fetch_history_events() if event.HasField("activity_task_completed_event_attributes")]
+        done = [event async for event in handle.fetch_history_events() if event.HasField("marker_recorded_event_attributes")]
         return self.rounds >= rounds and len(done) >= rounds
 
     async def _histories(self, workflow_id: str, run_id: str | None) -> list[WorkflowHistory]:
