@@ -10,8 +10,8 @@ from services.workflows import api, consumers, timers
 from services.workflows.commands.backtesting import Backtests
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.webhooks import PURPOSE
-from services.workflows.rules.engines import ENGINES
-from services.workflows.rules.orchestration import Orchestration
+from services.workflows.rules.expressions.engines import ENGINES
+from services.workflows.rules.runs.orchestration import Orchestration
 from services.workflows.settings import Settings
 
 

@@ -21,7 +21,7 @@ from services.workflows.commands.runs import follow_appointments, take_results
 from services.workflows.commands.schedules import follow_zone
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import start_runs
-from services.workflows.rules.triggers import TRIGGERS
+from services.workflows.rules.definitions.triggers import TRIGGERS
 
 
 class PracticeHeld(Held):

@@ -18,7 +18,7 @@ from services.workflows.commands.pausing import release_chunk
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import CLAIM, fire_due, seconds_until_next
 from services.workflows.commands.watchdog import look_after, next_practices
-from services.workflows.rules.engines import Engine
+from services.workflows.rules.expressions.engines import Engine
 
 LOOKED_AT = 20
 """Practices of one round of the watchdog."""

@@ -24,7 +24,9 @@ def derived(root: Path = ROOT) -> dict[Path, str]:
     wanted[root / "docs/events.md"] = events_page.text()
     wanted[root / "docs/openapi.json"] = openapi.text()
     wanted[root / "docs/permissions.md"] = permissions_page.text()
-    wanted[root / "docs/workflow-definition.schema.json"] = importlib.import_module("services.workflows.rules.schema").schema_text()
+    wanted[root / "docs/workflow-definition.schema.json"] = importlib.import_module(
+        "services.workflows.rules.definitions.schema"
+    ).schema_text()
     for service in SERVICES:
         if (ROOT / "services" / service / "settings.py").exists():
             wanted[root / f"deploy/env/{service}.env.example"] = environment.text(service)

@@ -21,7 +21,7 @@ from libs.common import metrics
 from libs.common.logging import get_logger
 from libs.common.secrets import SecretBox
 from libs.contracts.envelope import PLATFORM
-from services.workflows.rules.orchestration import LOOK, WORKFLOW, Called
+from services.workflows.rules.runs.orchestration import LOOK, WORKFLOW, Called
 
 log = get_logger()
 

@@ -11,7 +11,7 @@ from libs.common.http import DoorDep, Routes, needs
 from services.workflows.api.definitions import etag
 from services.workflows.commands.definitions import WorkflowView
 from services.workflows.commands.exchange import ImportWorkflow, export_workflow, import_workflow
-from services.workflows.rules.schema import schema_text
+from services.workflows.rules.definitions.schema import schema_text
 
 SCHEMA, YAML = "application/schema+json", "application/yaml"
 _SCHEMA = {"description": "JSON Schema, draft 2020-12.", "content": {SCHEMA: {"schema": {"type": "object"}}}}

@@ -21,7 +21,7 @@ from services.workflows.commands.backtest import (
 from services.workflows.commands.dry_run import DryRun, DryRunView, dry_run
 from services.workflows.commands.explain import Explanation, explain
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.rules.engines import Engine
+from services.workflows.rules.expressions.engines import Engine
 
 FewQuery = Annotated[int, Query(ge=1, le=20, description="Events per page.")]
 FromQuery = Annotated[AwareDatetime | None, Query(alias="from", description="Events handled from then on.")]

@@ -17,7 +17,7 @@ from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.reruns import rerun_run
 from services.workflows.commands.runs import RunNotFound
 from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes
-from services.workflows.rules.states import Status
+from services.workflows.rules.runs.states import Status
 
 Word = Annotated[str | None, Query(max_length=200)]
 

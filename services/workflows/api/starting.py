@@ -14,7 +14,7 @@ from services.workflows.commands.pausing import Backlog, backlog, pause_workflow
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.suppression import Suppression, SuppressPatient, admit_patient, suppress_patient
 from services.workflows.queries.operations import suppressions
-from services.workflows.rules.engines import Engine
+from services.workflows.rules.expressions.engines import Engine
 
 
 def starting_routes(engine: Engine, published: PublishedWorkflows, wake: Callable[[], None]) -> Routes:

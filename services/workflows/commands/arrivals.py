@@ -19,10 +19,10 @@ from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change
 from services.workflows.queries.runs import events_since, open_waits, runs_for_change
 from services.workflows.queries.world import Key
-from services.workflows.rules.compiling import EXITS, CompiledDefinition
-from services.workflows.rules.orchestration import BUILTIN
-from services.workflows.rules.states import Cancelled, EventArrived, Input, OpenWait, Status
-from services.workflows.rules.triggers import BY_TYPE
+from services.workflows.rules.definitions.compiling import EXITS, CompiledDefinition
+from services.workflows.rules.definitions.triggers import BY_TYPE
+from services.workflows.rules.runs.orchestration import BUILTIN
+from services.workflows.rules.runs.states import Cancelled, EventArrived, Input, OpenWait, Status
 
 log = get_logger()
 

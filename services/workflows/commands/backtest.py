@@ -17,8 +17,8 @@ from services.workflows.commands.dry_run import VersionNotFound, compiled_or_ref
 from services.workflows.commands.history import KEPT
 from services.workflows.queries.backtests import backtest_by_id, backtests_of
 from services.workflows.queries.definitions import version_exists, workflow_by_id
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import Engine
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.expressions.engines import Engine
 
 LONGEST = timedelta(days=30)
 MOST_SHOWN = 100

@@ -19,9 +19,9 @@ from libs.common.work import Tx, Work, json_text
 from services.workflows.queries.backtests import suppressed_patients
 from services.workflows.queries.definitions import version_of
 from services.workflows.queries.history import Place, event_page, events_of_types
-from services.workflows.rules.compiling import compile_definition
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import Engine
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.expressions.engines import Engine
 from services.workflows.rules.simulation.backtesting import Backtest
 
 log = get_logger()

@@ -16,7 +16,7 @@ from services.workflows.commands.jobs import Chunk, JobView, open_job
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.reruns import ConditionIsFalse, TriggerDiffers, rerun_run
 from services.workflows.queries.bulk import count_matching, failures, matching
-from services.workflows.rules.states import Status
+from services.workflows.rules.runs.states import Status
 
 CHUNK = 100
 RERUNS = 20

@@ -11,12 +11,12 @@ from libs.common.errors import Refused
 from libs.common.work import Tx
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, published, workflow_ids
-from services.workflows.rules.analysis import Neighbour, Surrounding, analysed
-from services.workflows.rules.catalogue import catalogue_findings
-from services.workflows.rules.compiling import compile_definition
-from services.workflows.rules.definition import Definition
+from services.workflows.rules.definitions.analysis import Neighbour, Surrounding, analysed
+from services.workflows.rules.definitions.catalogue import catalogue_findings
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
 from services.workflows.rules.findings import DefinitionInvalid, Finding
-from services.workflows.rules.shape import ShapeInvalid, read_definition
 
 
 class DefinitionRefused(Refused):

@@ -22,8 +22,8 @@ from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
-from services.workflows.rules.orchestration import BUILTIN
-from services.workflows.rules.states import NEVER_BEGAN, Cancelled, Input, Paused, Resumed, Retried, Status
+from services.workflows.rules.runs.orchestration import BUILTIN
+from services.workflows.rules.runs.states import NEVER_BEGAN, Cancelled, Input, Paused, Resumed, Retried, Status
 
 Verb = Literal["cancel", "pause", "resume", "retry"]
 _HOLD = """

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from libs.common.work import Tx
 from services.workflows.commands.rows import RunRow
-from services.workflows.rules.states import Status
+from services.workflows.rules.runs.states import Status
 
 _COUNT = """
 INSERT INTO workflow_stats AS w (practice_id, workflow_id, started, completed, failed, cancelled, last_started_at)

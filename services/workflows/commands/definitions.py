@@ -16,9 +16,9 @@ from services.workflows.commands.checks import FindingView, Validation, WrittenD
 from services.workflows.commands.schedules import drop_schedule, keep_schedule
 from services.workflows.model import Workflow, WorkflowIsArchived, WorkflowStatus
 from services.workflows.queries.definitions import version_exists, workflow_by_id
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.shape import ShapeInvalid, read_definition
-from services.workflows.rules.triggers import trigger_name
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
+from services.workflows.rules.definitions.triggers import trigger_name
 
 
 class WorkflowNotFound(NotFound):

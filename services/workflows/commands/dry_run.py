@@ -19,17 +19,17 @@ from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.history import definitions_of, logged_event
 from services.workflows.queries.world import appointments, patients, practices
-from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.considering import takes
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import Engine
-from services.workflows.rules.explaining import SubValue
+from services.workflows.rules.conditions.explaining import SubValue
+from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.steps import LONGEST_WAIT, EventType, StepId
+from services.workflows.rules.definitions.triggers import BY_TYPE, event_of, seen_as, started_types
+from services.workflows.rules.expressions.engines import Engine
+from services.workflows.rules.expressions.samples import example_of, example_patient
 from services.workflows.rules.findings import DefinitionInvalid
-from services.workflows.rules.samples import example_of, example_patient
+from services.workflows.rules.runs.considering import takes
 from services.workflows.rules.simulation.occurred import Known, Occurred
 from services.workflows.rules.simulation.rehearsal import Answer, Rehearsed, Script, rehearse
-from services.workflows.rules.steps import LONGEST_WAIT, EventType, StepId
-from services.workflows.rules.triggers import BY_TYPE, event_of, seen_as, started_types
 
 
 class VersionNotFound(NotFound):

@@ -25,9 +25,9 @@ from services.workflows.commands.writes import Change
 from services.workflows.queries.durable import event_by_id, inputs_for, is_suspended, waits_until
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
-from services.workflows.rules.orchestration import Standing
-from services.workflows.rules.states import Status, TimerFired
-from services.workflows.rules.triggers import BY_TYPE
+from services.workflows.rules.definitions.triggers import BY_TYPE
+from services.workflows.rules.runs.orchestration import Standing
+from services.workflows.rules.runs.states import Status, TimerFired
 
 _TAKEN = "DELETE FROM run_input WHERE practice_id = $1 AND run_id = $2 AND seq = $3"
 _ANSWERED = "DELETE FROM run_call WHERE practice_id = $1 AND run_id = $2"

@@ -14,7 +14,7 @@ from uuid import UUID
 from libs.common.work import Tx
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import InForce
-from services.workflows.rules.definition import Enrolment
+from services.workflows.rules.definitions.definition import Enrolment
 
 _ACTIVE = """
 SELECT DISTINCT r.practice_id, r.workflow_id, r.patient_id FROM run r

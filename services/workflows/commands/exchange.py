@@ -12,9 +12,9 @@ from libs.common.work import Tx
 from services.workflows.commands.checks import compile_findings, read, refuse
 from services.workflows.commands.definitions import SaveWorkflow, WorkflowNotFound, WorkflowView, create_workflow
 from services.workflows.queries.definitions import workflow_by_id, workflow_ids
-from services.workflows.rules.exchange import FileRefused, exported, parts_of, strangers
+from services.workflows.rules.definitions.exchange import FileRefused, exported, parts_of, strangers
+from services.workflows.rules.definitions.yaml_text import MAX_CHARACTERS
 from services.workflows.rules.findings import Finding
-from services.workflows.rules.yaml_text import MAX_CHARACTERS
 
 _NAME: TypeAdapter[str] = TypeAdapter(Line)
 

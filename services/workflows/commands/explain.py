@@ -21,11 +21,11 @@ from services.workflows.commands.dry_run import ReasonView
 from services.workflows.commands.history import KEPT
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.queries.history import events_about, runs_of_events, steps_of_runs, triggers
-from services.workflows.rules.considering import NOT_IN_FORCE, OTHER_TRIGGER, published_after, read_trigger, takes, trigger_at
-from services.workflows.rules.explaining import explain as reasons
+from services.workflows.rules.conditions.explaining import explain as reasons
+from services.workflows.rules.definitions.triggers import seen_as, trigger_name
+from services.workflows.rules.runs.considering import NOT_IN_FORCE, OTHER_TRIGGER, published_after, read_trigger, takes, trigger_at
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.running import Running
-from services.workflows.rules.triggers import seen_as, trigger_name
 
 MOST_WORKFLOWS = 1000
 

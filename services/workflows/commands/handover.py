@@ -18,8 +18,8 @@ from libs.common.work import Tx, Work, json_text
 from services.workflows.commands.happening import Happening
 from services.workflows.queries.durable import calls
 from services.workflows.queries.world import Key
-from services.workflows.rules.orchestration import Called
-from services.workflows.rules.states import Input, Started
+from services.workflows.rules.runs.orchestration import Called
+from services.workflows.rules.runs.states import Input, Started
 
 HAPPENED = "happened"
 """The kind of an input that is an event, still to be judged."""

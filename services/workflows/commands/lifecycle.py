@@ -15,7 +15,7 @@ from services.workflows.commands.checks import compile_findings, read, refuse
 from services.workflows.commands.definitions import WorkflowNotFound, WorkflowView, existing, out_of_force, stored
 from services.workflows.model import PublishedVersion, Workflow
 from services.workflows.queries.definitions import published_version, versions, workflow_by_id
-from services.workflows.rules.differences import Difference, differences
+from services.workflows.rules.definitions.differences import Difference, differences
 
 DRAFT = "draft"
 _COPY = " (copy)"

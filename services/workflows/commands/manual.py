@@ -23,10 +23,10 @@ from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.operations import decision_on, patient_count, patients_after
 from services.workflows.queries.world import appointments, patients
-from services.workflows.rules.definition import ManualTrigger
-from services.workflows.rules.engines import Engine
-from services.workflows.rules.expressions import MAX_SOURCE, ExpressionInvalid
-from services.workflows.rules.selecting import PatientFilter, patient_filter
+from services.workflows.rules.conditions.selecting import PatientFilter, patient_filter
+from services.workflows.rules.definitions.definition import ManualTrigger
+from services.workflows.rules.expressions.engines import Engine
+from services.workflows.rules.expressions.interface import MAX_SOURCE, ExpressionInvalid
 
 CHUNK = 100
 PREVIEWED = 20_000

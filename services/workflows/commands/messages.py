@@ -8,7 +8,7 @@ from libs.contracts.actions import ActionRequest
 from libs.contracts.envelope import MESSAGES
 from libs.contracts.workflows import RunFinished, RunOutcome, RunStarted
 from services.workflows.commands.rows import RunRow, effect_key
-from services.workflows.rules.states import Finished, Perform, Status
+from services.workflows.rules.runs.states import Finished, Perform, Status
 
 _OUTCOMES = {Status.COMPLETED: RunOutcome.COMPLETED, Status.FAILED: RunOutcome.FAILED, Status.CANCELLED: RunOutcome.CANCELLED}
 

@@ -14,12 +14,12 @@ from uuid import UUID
 from libs.common.logging import get_logger
 from libs.common.work import Tx
 from services.workflows.queries.definitions import published, revisions, version_of
-from services.workflows.rules.cel_cpp import CelCpp
-from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import Engine
-from services.workflows.rules.orchestration import BUILTIN, EngineName, Orchestration
-from services.workflows.rules.triggers import started_types
+from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.triggers import started_types
+from services.workflows.rules.expressions.cel_cpp import CelCpp
+from services.workflows.rules.expressions.engines import Engine
+from services.workflows.rules.runs.orchestration import BUILTIN, EngineName, Orchestration
 
 log = get_logger()
 

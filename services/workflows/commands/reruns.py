@@ -18,7 +18,7 @@ from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.operations import latest_rerun, pause_of, version_named
 from services.workflows.queries.runs import run_by_id
-from services.workflows.rules.triggers import APPOINTMENT_NEWS, event_of
+from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS, event_of
 
 
 class VersionUnknown(Refused):

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from libs.common.ids import derived_id
 from libs.common.work import json_text
-from services.workflows.rules.compiling import CompiledDefinition
-from services.workflows.rules.orchestration import BUILTIN, EngineName
-from services.workflows.rules.program import Choice, Waiting
-from services.workflows.rules.states import (
+from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.definitions.program import Choice, Waiting
+from services.workflows.rules.definitions.steps import ActionStep, StopStep, WaitUntilStep
+from services.workflows.rules.runs.orchestration import BUILTIN, EngineName
+from services.workflows.rules.runs.states import (
     Branched,
     Effect,
     Finished,
@@ -26,7 +27,6 @@ from services.workflows.rules.states import (
     StepEnded,
     Stopped,
 )
-from services.workflows.rules.steps import ActionStep, StopStep, WaitUntilStep
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from services.workflows.commands.world import world_of
 from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import anchored_runs, runs_for_change
 from services.workflows.queries.world import Key
-from services.workflows.rules.interpreter import advance
-from services.workflows.rules.orchestration import BUILTIN
-from services.workflows.rules.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, StepResult
+from services.workflows.rules.runs.interpreter import advance
+from services.workflows.rules.runs.orchestration import BUILTIN
+from services.workflows.rules.runs.states import MAX_ATTEMPTS, AppointmentChanged, Effect, Input, State, StepResult
 
 _FOUND_ITS_PATIENT = """
 UPDATE run r SET patient_id = t.patient_id, event = r.event || jsonb_build_object('patient_id', t.patient_id)

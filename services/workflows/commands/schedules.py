@@ -25,8 +25,8 @@ from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.operations import active_patients, patients_after, scheduled
 from services.workflows.queries.world import practices
-from services.workflows.rules.calendar import missed, next_cron, zone_of
-from services.workflows.rules.definition import ScheduleTrigger, Trigger
+from services.workflows.rules.definitions.calendar import missed, next_cron, zone_of
+from services.workflows.rules.definitions.definition import ScheduleTrigger, Trigger
 
 log = get_logger()
 

@@ -19,13 +19,13 @@ from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.runs import depths_of
-from services.workflows.rules.definition import EventTrigger
-from services.workflows.rules.expressions import Expressions
-from services.workflows.rules.interpreter import advance
-from services.workflows.rules.orchestration import TEMPORAL
-from services.workflows.rules.states import NEVER_BEGAN, Finished, Moved, Started, State, Status
-from services.workflows.rules.templates import as_text
-from services.workflows.rules.triggers import seen_as, started_by
+from services.workflows.rules.definitions.definition import EventTrigger
+from services.workflows.rules.definitions.triggers import seen_as, started_by
+from services.workflows.rules.expressions.interface import Expressions
+from services.workflows.rules.expressions.templates import as_text
+from services.workflows.rules.runs.interpreter import advance
+from services.workflows.rules.runs.orchestration import TEMPORAL
+from services.workflows.rules.runs.states import NEVER_BEGAN, Finished, Moved, Started, State, Status
 
 MAX_CHAIN = 8
 """Runs that may cause each other one after another, through the events of their actions."""

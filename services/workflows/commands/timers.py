@@ -21,7 +21,7 @@ from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.serial import free_turns, one_at_a_time
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
-from services.workflows.rules.states import Input, TimerFired
+from services.workflows.rules.runs.states import Input, TimerFired
 
 log = get_logger()
 

@@ -26,11 +26,11 @@ from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.schedules import keep_schedule
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries import silent
-from services.workflows.rules.definition import ScheduleTrigger
-from services.workflows.rules.orchestration import BUILTIN, TEMPORAL
-from services.workflows.rules.program import Waiting
-from services.workflows.rules.states import Resumed
-from services.workflows.rules.steps import ActionStep
+from services.workflows.rules.definitions.definition import ScheduleTrigger
+from services.workflows.rules.definitions.program import Waiting
+from services.workflows.rules.definitions.steps import ActionStep
+from services.workflows.rules.runs.orchestration import BUILTIN, TEMPORAL
+from services.workflows.rules.runs.states import Resumed
 
 log = get_logger()
 

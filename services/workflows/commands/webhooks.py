@@ -22,7 +22,7 @@ from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.operations import pause_of, suspended, webhook_secret
 from services.workflows.queries.world import patients
-from services.workflows.rules.definition import WebhookTrigger
+from services.workflows.rules.definitions.definition import WebhookTrigger
 from services.workflows.rules.signatures import SECRET_BYTES, SignatureInvalid, check_signature, secret_text
 
 PURPOSE = "workflow webhook secret"

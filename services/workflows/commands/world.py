@@ -11,9 +11,9 @@ from uuid import UUID
 from libs.common.errors import NotFound
 from libs.common.work import Tx
 from services.workflows.queries.world import Key, appointments, patients, practices
-from services.workflows.rules.compiling import AwaitedRule, CompiledDefinition
-from services.workflows.rules.context import values_for
-from services.workflows.rules.states import Surroundings
+from services.workflows.rules.definitions.compiling import AwaitedRule, CompiledDefinition
+from services.workflows.rules.expressions.context import values_for
+from services.workflows.rules.runs.states import Surroundings
 
 
 class PatientNotYet(NotFound):

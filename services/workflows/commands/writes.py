@@ -14,9 +14,9 @@ from services.workflows.commands.handover import begin
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.rows import RunRow, StepRow, failed_step, is_anchored, jittered, memory_of, step_row
 from services.workflows.queries.definitions import action_owners
-from services.workflows.rules.compiling import EXITS, CompiledDefinition
-from services.workflows.rules.orchestration import BUILTIN, TEMPORAL
-from services.workflows.rules.states import Effect, Finished, OpenWait, Perform, SetTimer, State, Status, StepEnded
+from services.workflows.rules.definitions.compiling import EXITS, CompiledDefinition
+from services.workflows.rules.runs.orchestration import BUILTIN, TEMPORAL
+from services.workflows.rules.runs.states import Effect, Finished, OpenWait, Perform, SetTimer, State, Status, StepEnded
 
 _INSERT_RUNS = """
 INSERT INTO run (practice_id, id, workflow_id, workflow_name, version, trigger_event_id, trigger_type, event, patient_id, appointment_id,

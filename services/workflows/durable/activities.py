@@ -10,7 +10,7 @@ from libs.common.work import Work
 from services.workflows.commands.durable import advance_run
 from services.workflows.commands.handover import SYSTEM
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.rules.orchestration import ADVANCE, RunRef, Standing
+from services.workflows.rules.runs.orchestration import ADVANCE, RunRef, Standing
 
 
 class RunActivities:

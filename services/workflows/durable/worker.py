@@ -13,7 +13,7 @@ from libs.common import metrics
 from libs.common.logging import get_logger
 from services.workflows.durable.activities import RunActivities
 from services.workflows.durable.workflow import RunWorkflow
-from services.workflows.rules.orchestration import BULK_QUEUE, LIVE_QUEUE
+from services.workflows.rules.runs.orchestration import BULK_QUEUE, LIVE_QUEUE
 
 log = get_logger()
 

@@ -14,7 +14,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from services.workflows.rules.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
+    from services.workflows.rules.runs.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
 
 MAX_ROUNDS = 50
 """Rounds before the history starts anew; Temporal may ask for it earlier."""

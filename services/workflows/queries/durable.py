@@ -9,7 +9,7 @@ import asyncpg
 
 from libs.common.work import Tx
 from services.workflows.queries.world import Key
-from services.workflows.rules.orchestration import Called
+from services.workflows.rules.runs.orchestration import Called
 
 
 async def calls(unanswered_since: datetime, limit: int, tx: Tx) -> list[Called]:

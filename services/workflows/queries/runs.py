@@ -10,8 +10,8 @@ import asyncpg
 
 from libs.common.work import Tx
 from services.workflows.queries.world import Key
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.steps import walk
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.steps import walk
 
 
 async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:

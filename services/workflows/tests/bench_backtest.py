@@ -16,7 +16,7 @@ import pytest
 
 from libs.common.work import Work, json_text
 from services.workflows.commands.backtesting import Backtests
-from services.workflows.rules.cel_cpp import CelCpp
+from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.tests.bench_handling import cpu
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from libs.contracts.scheduling import AppointmentBooked
-from services.workflows.rules.cel_cpp import CelCpp
-from services.workflows.rules.compiling import compile_definition
-from services.workflows.rules.conditions import Blocks, JsonLogic
-from services.workflows.rules.context import values_for
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import ENGINES, environment
-from services.workflows.rules.expressions import Compiled, Evaluated, ExpressionInvalid
-from services.workflows.rules.forms import as_cel
-from services.workflows.rules.samples import full_sample
+from services.workflows.rules.conditions.forms import as_cel
+from services.workflows.rules.conditions.written import Blocks, JsonLogic
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.expressions.cel_cpp import CelCpp
+from services.workflows.rules.expressions.context import values_for
+from services.workflows.rules.expressions.engines import ENGINES, environment
+from services.workflows.rules.expressions.interface import Compiled, Evaluated, ExpressionInvalid
+from services.workflows.rules.expressions.samples import full_sample
 from services.workflows.tests import test_rules_bounds
 from services.workflows.tests.engine.world import definition, send
 from services.workflows.tests.test_rules_bounds import FIELDS, LARGEST, SHAPES

@@ -26,7 +26,7 @@ from libs.testing.probe import until_async
 from services.workflows.adapters.temporal import RunsOnTemporal, Temporal
 from services.workflows.durable.activities import RunActivities
 from services.workflows.durable.worker import RunWorkers
-from services.workflows.rules.orchestration import TEMPORAL, Orchestration
+from services.workflows.rules.runs.orchestration import TEMPORAL, Orchestration
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import Visit, definition
 from services.workflows.timers import call_durable_runs

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.workflows.rules.steps import ActionStep, BranchStep, Step, StopStep
+from services.workflows.rules.definitions.steps import ActionStep, BranchStep, Step, StopStep
 from services.workflows.tests.engine.world import CONFIRMED, UPDATED, anchor, definition, heard, past_due, send, until, wait, wait_for
 
 POLICIES = st.sampled_from(["proceed", "skip", "PT2H"])

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from services.workflows.commands import jobs
-from services.workflows.rules.engines import ENGINES
+from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import Visit, wait
 from services.workflows.timers import jobs as kinds_of

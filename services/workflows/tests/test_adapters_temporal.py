@@ -14,7 +14,7 @@ from temporalio.converter import DataConverter
 from libs.common.secrets import SealBroken, SecretBox
 from libs.testing.fixtures import SECRETS_KEYS
 from services.workflows.adapters.temporal import ENCODING, RunsOnTemporal, SealedPayloads, Temporal, sealing
-from services.workflows.rules.orchestration import Called, RunRef
+from services.workflows.rules.runs.orchestration import Called, RunRef
 from services.workflows.tests.engine.temporal import Skipping
 from services.workflows.tests.histories.scenes import ENDED, PRACTICE, Scene, Stage, for_
 

@@ -19,7 +19,7 @@ from services.workflows.commands import backtesting
 from services.workflows.commands.backtest import AskForBacktest, ask_for_backtest
 from services.workflows.commands.backtesting import LEASE, MOST_ATTEMPTS, Backtests
 from services.workflows.commands.history import KEPT, forget_old
-from services.workflows.rules.cel_cpp import CelCpp
+from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.simulation import comparing, replaying
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.workflows.rules.shape import MAX_BYTES
-from services.workflows.rules.steps import MAX_DEPTH, MAX_STEPS
+from services.workflows.rules.definitions.reading import MAX_BYTES
+from services.workflows.rules.definitions.steps import MAX_DEPTH, MAX_STEPS
 from services.workflows.tests.engine.world import definition, send, wait
 from services.workflows.tests.test_api import Headers
 

@@ -15,8 +15,8 @@ from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.notifications import ActionFinished
 from libs.contracts.scheduling import AppointmentCancelled, AppointmentRescheduled
 from libs.contracts.workflows import ExplanationsViewed
-from services.workflows.rules.compiling import compile_definition
-from services.workflows.rules.definition import Definition
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.simulation.occurred import Known, Occurred
 from services.workflows.rules.simulation.rehearsal import Answer, Rehearsed, Script, rehearse
 from services.workflows.tests.engine.builtin import BuiltinDriver

@@ -15,7 +15,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
 from services.workflows.durable.workflow import MAX_ROUNDS, RunWorkflow
-from services.workflows.rules.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
+from services.workflows.rules.runs.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
 from services.workflows.tests.engine.temporal import Skipping
 from services.workflows.tests.histories.scenes import RECORDED, SCENES, Scene, Stage
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.work import Work
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.exchange import exported, parts_of
-from services.workflows.rules.schema import DIALECT, ID, definition_schema
-from services.workflows.rules.shape import read_definition
-from services.workflows.rules.yaml_text import MAX_CHARACTERS, MAX_DEPTH, YamlRefused, read_yaml, write_yaml
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.exchange import exported, parts_of
+from services.workflows.rules.definitions.reading import read_definition
+from services.workflows.rules.definitions.schema import DIALECT, ID, definition_schema
+from services.workflows.rules.definitions.yaml_text import MAX_CHARACTERS, MAX_DEPTH, YamlRefused, read_yaml, write_yaml
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import definition, send, wait
 from services.workflows.tests.test_api import Headers, body, saved

@@ -16,7 +16,7 @@ from libs.testing.fixtures import Outbox
 from services.workflows.commands.manual import RequestRun, request_run
 from services.workflows.commands.pausing import pause_workflow
 from services.workflows.commands.schedules import take_turns
-from services.workflows.rules.cel_cpp import CelCpp
+from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
 from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait

@@ -22,11 +22,11 @@ from services.workflows.commands.definitions import publish_workflow
 from services.workflows.commands.gallery import UseGalleryEntry, use_gallery_entry
 from services.workflows.commands.schedules import take_turns
 from services.workflows.commands.webhooks import take_webhook
-from services.workflows.rules.analysis import Surrounding, analysed
-from services.workflows.rules.catalogue import catalogue_findings
-from services.workflows.rules.compiling import compile_definition
+from services.workflows.rules.definitions.analysis import Surrounding, analysed
+from services.workflows.rules.definitions.catalogue import catalogue_findings
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.reading import read_definition
 from services.workflows.rules.gallery import GALLERY, filled
-from services.workflows.rules.shape import read_definition
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
 from services.workflows.tests.engine.world import BERLIN, HOURS, Visit, pass_until, practice_created

@@ -17,7 +17,7 @@ from services.workflows.commands.runs import RunNotFound
 from services.workflows.commands.watchdog import GRACE, look_after
 from services.workflows.durable.activities import RunActivities
 from services.workflows.queries.world import Key
-from services.workflows.rules.orchestration import TEMPORAL, Called, Orchestration, RunRef, Standing
+from services.workflows.rules.runs.orchestration import TEMPORAL, Called, Orchestration, RunRef, Standing
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import BOOKED, HOURS, booked, definition, send, wait
 

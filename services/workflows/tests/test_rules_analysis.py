@@ -10,8 +10,8 @@ import pytest
 from libs.contracts.notifications import EmailStatusChanged
 from libs.contracts.patients import PatientUpdated
 from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentMatched
-from services.workflows.rules.analysis import Neighbour, Surrounding, analysed
-from services.workflows.rules.definition import Definition
+from services.workflows.rules.definitions.analysis import Neighbour, Surrounding, analysed
+from services.workflows.rules.definitions.definition import Definition
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT, definition, send, wait
 
 OFFERED: dict[str, dict[str, Any]] = {

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from services.workflows.rules.bounds import MAX_LITERAL_ITEMS, MAX_NODES
-from services.workflows.rules.cel_cpp import CelCpp
-from services.workflows.rules.cel_python import MAX_WALKED, CelPython
-from services.workflows.rules.engines import ENGINES
-from services.workflows.rules.expressions import MAX_RESULT, MAX_SOURCE, Evaluated, ExpressionInvalid, Expressions, FieldType
-from services.workflows.rules.patterns import MAX_PATTERN
-from services.workflows.rules.shapes import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, MAX_VALUES, Shape, size_exceeded
-from services.workflows.rules.templates import MAX_FILLED, Template
+from services.workflows.rules.expressions.bounds import MAX_LITERAL_ITEMS, MAX_NODES
+from services.workflows.rules.expressions.cel_cpp import CelCpp
+from services.workflows.rules.expressions.cel_python import MAX_WALKED, CelPython
+from services.workflows.rules.expressions.engines import ENGINES
+from services.workflows.rules.expressions.interface import MAX_RESULT, MAX_SOURCE, Evaluated, ExpressionInvalid, Expressions, FieldType
+from services.workflows.rules.expressions.patterns import MAX_PATTERN
+from services.workflows.rules.expressions.shapes import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, MAX_VALUES, Shape, size_exceeded
+from services.workflows.rules.expressions.templates import MAX_FILLED, Template
 
 SHAPES = {
     "event.title": Shape(FieldType.STRING),

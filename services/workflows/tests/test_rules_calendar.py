@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.workflows.rules.calendar import Calendar, anchored, calendar_of, goes_on, may_be, next_local
-from services.workflows.rules.steps import Anchor, LocalTime, PastDue
+from services.workflows.rules.definitions.calendar import Calendar, anchored, calendar_of, goes_on, may_be, next_local
+from services.workflows.rules.definitions.steps import Anchor, LocalTime, PastDue
 from services.workflows.tests.engine.world import anchor
 
 BERLIN, TOKYO, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo"), ZoneInfo("America/New_York")

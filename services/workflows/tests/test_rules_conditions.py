@@ -9,15 +9,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from libs.contracts.scheduling import AppointmentBooked
-from services.workflows.rules.compiling import compile_definition
-from services.workflows.rules.conditions import MAX_DEPTH, MAX_PARTS, Condition
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import ENGINES, environment
-from services.workflows.rules.explaining import explain
-from services.workflows.rules.expressions import Evaluated
+from services.workflows.rules.conditions.explaining import explain
+from services.workflows.rules.conditions.forms import as_cel
+from services.workflows.rules.conditions.written import MAX_DEPTH, MAX_PARTS, Condition
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.expressions.engines import ENGINES, environment
+from services.workflows.rules.expressions.interface import Evaluated
+from services.workflows.rules.expressions.samples import full_sample
 from services.workflows.rules.findings import DefinitionInvalid, Finding
-from services.workflows.rules.forms import as_cel
-from services.workflows.rules.samples import full_sample
 from services.workflows.tests.engine.world import definition, send, wait
 
 CONDITION: TypeAdapter[Any] = TypeAdapter(Condition)

@@ -8,15 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from libs.contracts.envelope import MESSAGES
-from services.workflows.rules.catalogue import catalogue_findings
-from services.workflows.rules.compiling import compile_definition
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.engines import ENGINES
-from services.workflows.rules.expressions import FieldType
+from services.workflows.rules.definitions.catalogue import catalogue_findings
+from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.steps import MAX_STEPS
+from services.workflows.rules.definitions.triggers import TRIGGERS
+from services.workflows.rules.expressions.engines import ENGINES
+from services.workflows.rules.expressions.interface import FieldType
+from services.workflows.rules.expressions.templates import as_text
 from services.workflows.rules.findings import DefinitionInvalid, Finding
-from services.workflows.rules.steps import MAX_STEPS
-from services.workflows.rules.templates import as_text
-from services.workflows.rules.triggers import TRIGGERS
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT, definition, send, wait
 
 

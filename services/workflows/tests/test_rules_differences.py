@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.differences import differences
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.differences import differences
 from services.workflows.tests.engine.world import definition, send, wait
 
 

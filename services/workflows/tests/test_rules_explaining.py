@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.workflows.rules.engines import ENGINES
-from services.workflows.rules.explaining import MAX_SHOWN, SubValue, explain
+from services.workflows.rules.conditions.explaining import MAX_SHOWN, SubValue, explain
+from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.tests.test_rules_expressions import FIELDS, VALUES
 
 

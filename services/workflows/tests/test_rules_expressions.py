@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.workflows.rules.cel_cpp import CelCpp
-from services.workflows.rules.cel_python import CelPython
-from services.workflows.rules.engines import ENGINES
-from services.workflows.rules.expressions import MAX_SOURCE, Evaluated, ExpressionInvalid, Expressions, FieldType
+from services.workflows.rules.expressions.cel_cpp import CelCpp
+from services.workflows.rules.expressions.cel_python import CelPython
+from services.workflows.rules.expressions.engines import ENGINES
+from services.workflows.rules.expressions.interface import MAX_SOURCE, Evaluated, ExpressionInvalid, Expressions, FieldType
 
 FIELDS = {
     "event.title": FieldType.STRING,

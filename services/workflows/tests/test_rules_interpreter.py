@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.interpreter import advance
-from services.workflows.rules.samples import full_sample
-from services.workflows.rules.states import (
+from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.steps import ActionStep, WaitStep
+from services.workflows.rules.definitions.triggers import BY_TYPE
+from services.workflows.rules.expressions.samples import full_sample
+from services.workflows.rules.runs.interpreter import advance
+from services.workflows.rules.runs.states import (
     Cancelled,
     Effect,
     Finished,
@@ -29,8 +31,6 @@ from services.workflows.rules.states import (
     Surroundings,
     TimerFired,
 )
-from services.workflows.rules.steps import ActionStep, WaitStep
-from services.workflows.rules.triggers import BY_TYPE
 from services.workflows.tests.engine.world import BOOKED, definition, send, wait
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from json_logic import jsonLogic
 from json_logic.builtins import BUILTINS, to_number
 
-from services.workflows.rules.cel_cpp import CelCpp
-from services.workflows.rules.conditions import JsonLogic
-from services.workflows.rules.expressions import Evaluated, ExpressionInvalid, FieldType
-from services.workflows.rules.jsonlogic import from_jsonlogic
-from services.workflows.rules.shapes import Shape
-from services.workflows.rules.translation import Untranslatable, pointer_at
+from services.workflows.rules.conditions.jsonlogic import from_jsonlogic
+from services.workflows.rules.conditions.translation import Untranslatable, pointer_at
+from services.workflows.rules.conditions.written import JsonLogic
+from services.workflows.rules.expressions.cel_cpp import CelCpp
+from services.workflows.rules.expressions.interface import Evaluated, ExpressionInvalid, FieldType
+from services.workflows.rules.expressions.shapes import Shape
 
 SHAPES = {
     "event.title": Shape(FieldType.STRING),

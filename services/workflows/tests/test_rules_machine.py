@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.workflows.commands.rows import memory_of, state_of
-from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.interpreter import advance
-from services.workflows.rules.samples import full_sample
-from services.workflows.rules.states import (
+from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.steps import ActionStep, WaitForStep
+from services.workflows.rules.definitions.triggers import event_of
+from services.workflows.rules.expressions.samples import full_sample
+from services.workflows.rules.runs.interpreter import advance
+from services.workflows.rules.runs.states import (
     AppointmentChanged,
     Branched,
     Cancelled,
@@ -39,8 +41,6 @@ from services.workflows.rules.states import (
     Surroundings,
     TimerFired,
 )
-from services.workflows.rules.steps import ActionStep, WaitForStep
-from services.workflows.rules.triggers import event_of
 from services.workflows.tests.drawing import definitions, path
 
 NOW = datetime(2030, 1, 1, 7, tzinfo=UTC)

@@ -14,7 +14,7 @@ from libs.common.work import Tx, Work
 from libs.contracts.actions import Outcome
 from libs.contracts.notifications import ActionFinished
 from services.workflows.commands import published
-from services.workflows.rules.compiling import compile_definition
+from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
 from services.workflows.tests.engine.world import Visit, definition, send, wait

@@ -12,7 +12,7 @@ import pytest
 from libs.common.work import Work
 from libs.contracts.workflows import RunRequested
 from services.workflows.commands import jobs
-from services.workflows.rules.engines import ENGINES
+from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import Visit, definition, send
 from services.workflows.tests.steering import Client, Headers, by_hand, done, patients, post

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.workflows.rules.compiling import CompiledDefinition
-from services.workflows.rules.definition import Enrolment
+from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.definitions.definition import Enrolment
+from services.workflows.rules.expressions.templates import as_text
+from services.workflows.rules.runs.states import Status
+from services.workflows.rules.runs.waiting import APPOINTMENT_CANCELLED
 from services.workflows.rules.simulation.running import Running
-from services.workflows.rules.states import Status
-from services.workflows.rules.templates import as_text
-from services.workflows.rules.waiting import APPOINTMENT_CANCELLED
 
 EVERY = Enrolment()
 

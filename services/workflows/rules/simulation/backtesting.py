@@ -8,14 +8,14 @@ from uuid import UUID
 
 from libs.contracts.patients import PatientRegistered, PatientUpdated
 from libs.contracts.scheduling import AppointmentBooked, AppointmentMatched, AppointmentState
-from services.workflows.rules.compiling import CompiledDefinition
-from services.workflows.rules.definition import ScheduleTrigger
-from services.workflows.rules.expressions import Expressions
-from services.workflows.rules.program import Waiting
+from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.definitions.definition import ScheduleTrigger
+from services.workflows.rules.definitions.program import Waiting
+from services.workflows.rules.definitions.triggers import TRIGGERS, event_of, started_types
+from services.workflows.rules.expressions.interface import Expressions
 from services.workflows.rules.simulation.comparing import SIDES, Comparing
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.replaying import Replayed, longest_look_back
-from services.workflows.rules.triggers import TRIGGERS, event_of, started_types
 
 _PATIENT_NEWS = {PatientRegistered.type, PatientUpdated.type}
 _APPOINTMENT_NEWS = {event.type for event in TRIGGERS if issubclass(event, AppointmentState)}

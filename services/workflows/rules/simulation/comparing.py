@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.workflows.rules.states import Perform
+from services.workflows.rules.runs.states import Perform
 
 MAX_EXAMPLES = 25
 MAX_TEXT = 500

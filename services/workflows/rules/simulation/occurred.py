@@ -12,8 +12,8 @@ from uuid import UUID
 from libs.contracts.envelope import MESSAGES, Event
 from libs.contracts.patients import PatientRegistered, PatientUpdated
 from libs.contracts.scheduling import AppointmentState
-from services.workflows.rules.context import APPOINTMENT
-from services.workflows.rules.expressions import FieldType
+from services.workflows.rules.expressions.context import APPOINTMENT
+from services.workflows.rules.expressions.interface import FieldType
 
 _TIMES = tuple(name for name, shape in APPOINTMENT.items() if shape.kind is FieldType.TIMESTAMP)
 

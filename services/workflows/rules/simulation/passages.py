@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.workflows.rules.conditions import Condition
-from services.workflows.rules.explaining import SubValue, explain
-from services.workflows.rules.interpreter import FILTERED
+from services.workflows.rules.conditions.explaining import SubValue, explain
+from services.workflows.rules.conditions.written import Condition
+from services.workflows.rules.definitions.steps import ActionStep, BranchStep, walk
+from services.workflows.rules.runs.interpreter import FILTERED
+from services.workflows.rules.runs.states import Branched, Effect, Finished, OpenWait, Perform, SetTimer, Skipped, StepEnded, Stopped
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.running import Running
-from services.workflows.rules.states import Branched, Effect, Finished, OpenWait, Perform, SetTimer, Skipped, StepEnded, Stopped
-from services.workflows.rules.steps import ActionStep, BranchStep, walk
 
 
 @dataclass(frozen=True)

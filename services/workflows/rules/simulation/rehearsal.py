@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.workflows.rules.compiling import CompiledDefinition
-from services.workflows.rules.explaining import SubValue, explain
-from services.workflows.rules.expressions import Evaluated
-from services.workflows.rules.simulation.occurred import Occurred
-from services.workflows.rules.simulation.passages import Passage, Telling
-from services.workflows.rules.simulation.running import Running
-from services.workflows.rules.states import (
+from services.workflows.rules.conditions.explaining import SubValue, explain
+from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.expressions.interface import Evaluated
+from services.workflows.rules.runs.states import (
     Effect,
     Input,
     OpenWait,
@@ -28,6 +25,9 @@ from services.workflows.rules.states import (
     StepResult,
     TimerFired,
 )
+from services.workflows.rules.simulation.occurred import Occurred
+from services.workflows.rules.simulation.passages import Passage, Telling
+from services.workflows.rules.simulation.running import Running
 
 MAX_PASSAGES = 500
 LONGEST = timedelta(days=800)

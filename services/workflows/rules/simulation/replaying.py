@@ -13,16 +13,13 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.scheduling import AppointmentBooked
-from services.workflows.rules.compiling import CompiledDefinition
-from services.workflows.rules.considering import takes
-from services.workflows.rules.definition import EventTrigger
-from services.workflows.rules.expressions import Evaluated, Expressions
-from services.workflows.rules.simulation.admitting import Admitting
-from services.workflows.rules.simulation.comparing import Asked, Comparing, Story
-from services.workflows.rules.simulation.occurred import Occurred
-from services.workflows.rules.simulation.running import EXIT, Running
-from services.workflows.rules.simulation.tally import Tally
-from services.workflows.rules.states import (
+from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.definitions.definition import EventTrigger
+from services.workflows.rules.definitions.steps import WaitForStep, walk
+from services.workflows.rules.definitions.triggers import seen_as
+from services.workflows.rules.expressions.interface import Evaluated, Expressions
+from services.workflows.rules.runs.considering import takes
+from services.workflows.rules.runs.states import (
     Effect,
     Finished,
     Input,
@@ -34,8 +31,11 @@ from services.workflows.rules.states import (
     StepResult,
     TimerFired,
 )
-from services.workflows.rules.steps import WaitForStep, walk
-from services.workflows.rules.triggers import seen_as
+from services.workflows.rules.simulation.admitting import Admitting
+from services.workflows.rules.simulation.comparing import Asked, Comparing, Story
+from services.workflows.rules.simulation.occurred import Occurred
+from services.workflows.rules.simulation.running import EXIT, Running
+from services.workflows.rules.simulation.tally import Tally
 
 MAX_RUNNING = 20_000
 MAX_REMEMBERED = 20_000

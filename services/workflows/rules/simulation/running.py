@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts.scheduling import AppointmentState
-from services.workflows.rules.compiling import EXITS, AwaitedRule, CompiledDefinition
-from services.workflows.rules.context import values_for
-from services.workflows.rules.expressions import Evaluated, Fields
-from services.workflows.rules.interpreter import advance
-from services.workflows.rules.simulation.occurred import Known, Occurred
-from services.workflows.rules.states import (
+from services.workflows.rules.definitions.compiling import EXITS, AwaitedRule, CompiledDefinition
+from services.workflows.rules.definitions.steps import WaitUntilStep
+from services.workflows.rules.expressions.context import values_for
+from services.workflows.rules.expressions.interface import Evaluated, Fields
+from services.workflows.rules.runs.interpreter import advance
+from services.workflows.rules.runs.states import (
     AppointmentChanged,
     Cancelled,
     Effect,
@@ -28,7 +28,7 @@ from services.workflows.rules.states import (
     StepEnded,
     Surroundings,
 )
-from services.workflows.rules.steps import WaitUntilStep
+from services.workflows.rules.simulation.occurred import Known, Occurred
 
 EXIT = "exit_condition"
 

@@ -30,7 +30,7 @@ from services.workflows.commands.definitions import SaveWorkflow, create_workflo
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
-from services.workflows.rules.orchestration import Orchestration
+from services.workflows.rules.runs.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
 

@@ -24,7 +24,7 @@ from services.workflows.adapters.temporal import RunsOnTemporal, sealing
 from services.workflows.commands.handover import SYSTEM, call_runs
 from services.workflows.durable.activities import RunActivities
 from services.workflows.durable.workflow import RunWorkflow
-from services.workflows.rules.orchestration import ADVANCE, BULK_QUEUE, LIVE_QUEUE, TEMPORAL, Orchestration, RunRef, Standing
+from services.workflows.rules.runs.orchestration import ADVANCE, BULK_QUEUE, LIVE_QUEUE, TEMPORAL, Orchestration, RunRef, Standing
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
 

@@ -15,7 +15,7 @@ from temporalio.worker import Worker
 
 from libs.testing.probe import until_async
 from services.workflows.durable.workflow import MAX_ROUNDS, RunWorkflow
-from services.workflows.rules.orchestration import ADVANCE, LOOK, WORKFLOW, Called, RunRef, Standing
+from services.workflows.rules.runs.orchestration import ADVANCE, LOOK, WORKFLOW, Called, RunRef, Standing
 
 RECORDED = Path(__file__).parent
 ENDED = Standing(ended=True)

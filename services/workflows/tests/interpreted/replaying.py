@@ -7,12 +7,12 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from services.workflows.rules import states
-from services.workflows.rules.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.context import values_for
-from services.workflows.rules.definition import Definition
-from services.workflows.rules.interpreter import advance
-from services.workflows.rules.states import State, Surroundings
+from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.expressions.context import values_for
+from services.workflows.rules.runs import states
+from services.workflows.rules.runs.interpreter import advance
+from services.workflows.rules.runs.states import State, Surroundings
 
 MOMENTS = ("starts_at", "ends_at")
 

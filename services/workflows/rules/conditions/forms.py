@@ -1,0 +1,19 @@
+"""From a condition in any of its forms to CEL that runs. Pure."""
+
+from __future__ import annotations
+
+from services.workflows.rules.conditions.blocks import from_blocks
+from services.workflows.rules.conditions.jsonlogic import from_jsonlogic
+from services.workflows.rules.conditions.translation import Piece
+from services.workflows.rules.conditions.written import Blocks, Condition, JsonLogic
+from services.workflows.rules.expressions.shapes import Shapes
+
+
+def translated(condition: Blocks | JsonLogic, shapes: Shapes) -> Piece:
+    """Raises ``Untranslatable``."""
+    return from_blocks(condition, shapes) if isinstance(condition, Blocks) else from_jsonlogic(condition, shapes)
+
+
+def as_cel(condition: Condition, shapes: Shapes) -> str:
+    """The CEL a condition means. Raises ``Untranslatable``."""
+    return condition if isinstance(condition, str) else translated(condition, shapes).text

@@ -1,0 +1,188 @@
+"""Reading a definition somebody wrote: what does not have the shape of one is said the way every other finding is.
+
+Pydantic names a place by the kinds of a union it tried; people need the place in what they wrote, the step it belongs to and
+what they may have meant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.workflows.rules.definitions import definition as definitions
+from services.workflows.rules.definitions import steps as parts
+from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.findings import Finding, did_you_mean, pointer_part
+
+MAX_BYTES = 200_000
+"""Of a definition as JSON. Every run reads its version; what is larger is not a workflow."""
+
+_STEPS: dict[str, type[parts.Part]] = {
+    "action": parts.ActionStep, "wait": parts.WaitStep, "wait_until": parts.WaitUntilStep, "wait_for": parts.WaitForStep,
+    "branch": parts.BranchStep, "stop": parts.StopStep,
+}  # fmt: skip
+_TRIGGERS: dict[str, type[parts.Part]] = {
+    "event": definitions.EventTrigger, "anchored": definitions.AnchoredTrigger, "schedule": definitions.ScheduleTrigger,
+    "manual": definitions.ManualTrigger, "webhook": definitions.WebhookTrigger,
+}  # fmt: skip
+_NAMED: dict[str, type[parts.Part]] = {
+    "anchor": parts.Anchor, "past_due": parts.PastDue, "local": parts.LocalTime, "retry": parts.Retry, "enrolment": definitions.Enrolment,
+}  # fmt: skip
+_ITEMS: dict[str, type[parts.Part]] = {"events": parts.Awaited, "exit": parts.Awaited, "cases": parts.Case}
+_STEP_LISTS = frozenset({"steps", "otherwise", "error_steps"})
+_CODES = {
+    "extra_forbidden": "unknown_field",
+    "missing": "missing_field",
+    "union_tag_invalid": "unknown_kind",
+    "union_tag_not_found": "missing_field",
+}
+_CLEARER = {
+    "past_due": ("missing_past_due", "Say what happens when the time is over already.", "past_due: proceed, skip, or proceed_if_left"),
+    "timeout": ("wait_without_bound", "Say how long to wait at most.", "timeout: a duration such as P2D"),
+    "duration": ("wait_without_bound", "Say how long to wait.", "duration: a duration such as PT2H"),
+}
+
+_FORMS = frozenset({"cel", "jsonlogic", "blocks"})
+_ID = re.compile(parts.STEP_ID)
+
+Path = tuple[str | int, ...]
+
+
+class ShapeInvalid(ValueError):
+    """What was written is no definition; ``findings`` say why."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("; ".join(finding.message for finding in findings))
+        self.findings = findings
+
+
+def read_definition(written: Any) -> Definition:
+    """Raises ``ShapeInvalid`` with everything that is wrong."""
+    if isinstance(written, Definition):
+        return written
+    if len(json.dumps(written, default=str)) > MAX_BYTES:
+        message = f"A definition has at most {MAX_BYTES} bytes."
+        raise ShapeInvalid([Finding("too_large", "", message)])
+    try:
+        return Definition.model_validate(written)
+    except ValidationError as error:
+        raise ShapeInvalid(shape_findings(error, written)) from None
+
+
+def shape_findings(error: ValidationError, written: Any) -> list[Finding]:
+    """Each error once, at its place in what was written. Values are never repeated."""
+    found: dict[tuple[str, str], Finding] = {}
+    for one in error.errors(include_url=False, include_input=False):
+        finding = _finding(one, written)
+        found.setdefault((finding.code, finding.pointer), finding)
+    return list(found.values())
+
+
+def _finding(error: Mapping[str, Any], written: Any) -> Finding:
+    kind, context = error["type"], error.get("ctx", {})
+    path = _path(error["loc"], written, missing=kind == "missing")
+    if "pointer" in context:  # a rule about the whole that knows its place
+        return Finding(kind, context["pointer"], error["msg"], context.get("step"))
+    if kind == "union_tag_not_found":
+        path = (*path, "kind")
+    here, step = _at(written, path[:-1]), _step(written, path)
+    clearer = _clearer(kind, path, _at(written, path), here)
+    if clearer is not None:
+        name, (code, message, hint) = clearer
+        return Finding(code, _pointer(path if path and path[-1] == name else (*path, name)), message, step, hint=hint)
+    return Finding(_CODES.get(kind, kind), _pointer(path), _message(error), step, hint=_hint(kind, path, here, written))
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    """Pydantic's sentence, which names limits and types; of a kind nobody knows it would repeat the value."""
+    if error["type"] == "union_tag_invalid":
+        return "There is nothing of this kind."
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return f"{message[:1].upper()}{message[1:]}."
+
+
+def _clearer(kind: str, path: Path, value: Any, here: Any) -> tuple[str, tuple[str, str, str]] | None:
+    """A missing bound or policy, said as what it is."""
+    last = path[-1] if path else None
+    if kind == "missing" and last in _CLEARER and (last != "duration" or isinstance(here, dict)):
+        return str(last), _CLEARER[str(last)]
+    if kind == "value_error" and isinstance(value, dict) and value.get("anchor") and "past_due" not in value:
+        return "past_due", _CLEARER["past_due"]
+    return None
+
+
+def _hint(kind: str, path: Path, here: Any, written: Any) -> str | None:
+    if kind == "extra_forbidden":
+        known = fields_at(written, path[:-1])
+        return did_you_mean(str(path[-1]), known) or (f"it takes: {', '.join(known)}" if known else None)
+    if kind == "union_tag_invalid":
+        value = _at(written, path)
+        kinds = _TRIGGERS if path == ("trigger",) else _STEPS
+        said = value.get("kind") if isinstance(value, dict) else None
+        return did_you_mean(str(said), kinds) or f"one of: {', '.join(kinds)}"
+    if kind == "missing" and isinstance(here, dict):
+        known = fields_at(written, path[:-1])
+        stranger = next((name for name in here if name not in known and did_you_mean(str(path[-1]), [name])), None)
+        return f"there is {stranger!r}: did you mean {path[-1]!r}?" if stranger else None
+    return None
+
+
+def fields_at(written: Any, path: Path) -> list[str]:
+    """What may be written at this place."""
+    if not path:
+        return list(Definition.model_fields)
+    value = _at(written, path)
+    kind = str(value.get("kind", "event" if path == ("trigger",) else "")) if isinstance(value, dict) else ""
+    if path == ("trigger",):
+        model = _TRIGGERS.get(kind)
+    elif isinstance(path[-1], int) and len(path) > 1:
+        model = _STEPS.get(kind) if path[-2] in _STEP_LISTS else _ITEMS.get(str(path[-2]))
+    else:
+        model = _NAMED.get(str(path[-1]))
+    return list(model.model_fields) if model else []
+
+
+def _path(location: Sequence[str | int], written: Any, *, missing: bool) -> Path:
+    """Pydantic's location without the names of the kinds it tried."""
+    found: list[str | int] = []
+    here = written
+    for number, part in enumerate(location, 1):
+        last = number == len(location)
+        if isinstance(here, dict) and not (last and missing):
+            if part not in here:
+                continue
+            if not last and not isinstance(here[part], dict | list):
+                if location[number] in _FORMS:  # a condition that is no text, or not a good one
+                    return (*found, part)
+                continue
+            here = here[part]
+        else:
+            here = here[part] if isinstance(here, list) and isinstance(part, int) and part < len(here) else None
+        found.append(part)
+    return tuple(found)
+
+
+def _at(written: Any, path: Path) -> Any:
+    for part in path:
+        inside = isinstance(written, list) and isinstance(part, int) and part < len(written)
+        written = written.get(part) if isinstance(written, dict) else written[part] if inside else None
+    return written
+
+
+def _step(written: Any, path: Path) -> str | None:
+    """The id of the innermost step a place belongs to."""
+    found: str | None = None
+    for length in range(2, len(path) + 1):
+        if path[length - 2] in _STEP_LISTS and isinstance(path[length - 1], int) and "parameters" not in path[:length]:
+            value = _at(written, path[:length])
+            name = value.get("id") if isinstance(value, dict) else None
+            found = name if isinstance(name, str) and _ID.match(name) else found
+    return found
+
+
+def _pointer(path: Path) -> str:
+    return "".join(f"/{pointer_part(part)}" for part in path)

@@ -1,0 +1,105 @@
+"""Which events may start a run: what the consumer subscribes to is what a definition may name, so none waits in vain.
+
+Occasions of our own (a time of a schedule, a person's wish, a call from outside) start the run of the one workflow they name.
+
+Left out: answers to actions and what this service says itself (a workflow would feed itself), and reads of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from libs.contracts import notifications, patients, practices, scheduling, workflows
+from libs.contracts.envelope import Event, Message
+from services.workflows.rules.definitions.definition import (
+    AnchoredTrigger,
+    EventTrigger,
+    ManualTrigger,
+    ScheduleTrigger,
+    Trigger,
+    WebhookTrigger,
+)
+
+TRIGGERS: tuple[type[Event], ...] = (
+    patients.PatientRegistered,
+    patients.PatientUpdated,
+    patients.PatientTagged,
+    patients.PatientUntagged,
+    patients.NoteAdded,
+    scheduling.AppointmentBooked,
+    scheduling.AppointmentConfirmed,
+    scheduling.AppointmentRescheduled,
+    scheduling.AppointmentCancelled,
+    scheduling.AppointmentMatched,
+    scheduling.WebhookDeliveryExhausted,
+    scheduling.CallStarted,
+    scheduling.CallEnded,
+    scheduling.CallAnalyzed,
+    notifications.EmailAccepted,
+    notifications.EmailStatusChanged,
+    notifications.TaskCompleted,
+    practices.UserAdded,
+    practices.UserRoleChanged,
+    practices.UserDeactivated,
+)
+
+OCCASIONS: tuple[type[Event], ...] = (workflows.ScheduleReached, workflows.RunRequested, workflows.WebhookReceived)
+BY_TYPE: dict[str, type[Event]] = {event.type: event for event in TRIGGERS}
+
+APPOINTMENT_NEWS = (
+    scheduling.AppointmentBooked.type,
+    scheduling.AppointmentRescheduled.type,
+)
+"""What gives a workflow anchored to appointments something to wait for."""
+
+
+def event_of(trigger: Trigger) -> type[Message]:
+    """What expressions of the workflow see as ``event``."""
+    match trigger:
+        case EventTrigger(event=event):
+            return BY_TYPE[event]
+        case AnchoredTrigger():
+            return scheduling.AppointmentState
+        case ScheduleTrigger():
+            return workflows.ScheduleReached
+        case ManualTrigger():
+            return workflows.RunRequested
+        case WebhookTrigger():
+            return workflows.WebhookReceived
+
+
+def trigger_name(trigger: Trigger) -> str:
+    """What starts it, in a word: the event type, or the kind."""
+    return trigger.event if isinstance(trigger, EventTrigger) else trigger.kind
+
+
+def started_types(trigger: Trigger) -> tuple[str, ...]:
+    """The event types on the bus that may start it."""
+    if isinstance(trigger, EventTrigger):
+        return (trigger.event,)
+    return APPOINTMENT_NEWS if isinstance(trigger, AnchoredTrigger) else ()
+
+
+def started_by(event: Event) -> tuple[str, ...]:
+    """The trigger types an event counts as.
+
+    A booking whose patient is found later counts as booked then: what happens when a patient books must not depend on
+    whether the patient's record arrived a moment before or after the booking. A cancelled one is booked no more.
+    """
+    if isinstance(event, scheduling.AppointmentMatched) and event.status is not scheduling.AppointmentStatus.CANCELLED:
+        return event.type, scheduling.AppointmentBooked.type
+    return (event.type,)
+
+
+def seen_as(trigger: str, event: Event, patient: Mapping[str, Any] | None) -> Event:
+    """The event as the trigger type it counts as. Who comes to a late-matched booking is the patient it was matched to."""
+    if trigger == event.type or not isinstance(event, scheduling.AppointmentMatched):
+        return event
+    attendee = scheduling.Attendee()
+    if patient is not None:
+        attendee = scheduling.Attendee(
+            name=f"{patient['given_name']} {patient['family_name']}", email=patient["email"], phone=patient["phone"]
+        )
+    state = event.model_dump(include=set(scheduling.AppointmentState.model_fields))
+    return scheduling.AppointmentBooked(**state, attendee=attendee)

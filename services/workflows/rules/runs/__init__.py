@@ -1,0 +1,1 @@
+"""Runs: the interpreter, and the words it takes and gives."""

@@ -1,0 +1,74 @@
+"""Actions of a run: asking for one, and what its answer means. Failures that may pass are tried again, others follow the step's policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.definitions.program import Rescue
+from services.workflows.rules.definitions.steps import ActionStep, Retry
+from services.workflows.rules.expressions.interface import Evaluated
+from services.workflows.rules.expressions.templates import rendered
+from services.workflows.rules.runs.ending import end, passed
+from services.workflows.rules.runs.states import (
+    Effect,
+    Moved,
+    Perform,
+    SetTimer,
+    Skipped,
+    State,
+    Status,
+    StepEnded,
+    StepResult,
+    Surroundings,
+)
+
+JITTER = 0.2
+
+
+def act(compiled: CompiledDefinition, step: ActionStep, state: State, around: Surroundings) -> Moved:
+    """Ask for the action, unless its condition is false."""
+    bound = around.bind(state.outputs)
+    when = compiled.conditions.get(step.id)
+    verdict = Evaluated(value=True) if when is None else when.evaluate(bound).verdict
+    if verdict.error is not None:
+        return failed_condition(state, step.id, "action", verdict)
+    if not verdict.is_true:
+        return passed(state, state.cursor + 1), [Skipped(step.id)]
+    parameters = rendered(compiled.templates[step.id], bound)
+    if isinstance(parameters, Evaluated):
+        ended = StepEnded(step.id, "failed", "template_error")
+        return end(state, Status.FAILED, f"template_error:{parameters.error}", [ended])
+    return replace(state, waiting=True), [Perform(step.id, step.action, parameters, state.attempt)]
+
+
+def on_result(compiled: CompiledDefinition, step: ActionStep, state: State, result: StepResult, now: datetime) -> Moved:
+    """What follows from the owner's answer."""
+    ended: list[Effect] = [StepEnded(step.id, result.outcome, result.error_code, output=result.result)]
+    if result.outcome == "unknown":
+        return state, ended  # nobody knows yet whether it happened; the owner will say
+    if result.outcome == "succeeded":
+        return passed(state, state.cursor + 1, step.id, {"outcome": "succeeded", "result": dict(result.result)}), ended
+    if result.retryable and step.retry is not None and state.attempt + 1 < step.retry.attempts:
+        due = now + pause_before(step.retry, state.attempt)
+        later: State = replace(state, attempt=state.attempt + 1, retrying=True, due=due)
+        return later, [StepEnded(step.id, "retrying", result.error_code), SetTimer(step.id, due, "action", JITTER)]
+    failure = {"outcome": "failed", "error_code": result.error_code}
+    if step.on_error == "skip":
+        return passed(state, state.cursor + 1, step.id, failure), ended
+    if step.on_error == "branch":
+        rescue = compiled.program[state.cursor + 1]
+        assert isinstance(rescue, Rescue)
+        return passed(state, rescue.first, step.id, failure), ended
+    return end(state, Status.FAILED, result.error_code or "action_failed", ended)
+
+
+def pause_before(retry: Retry, attempt: int) -> timedelta:
+    """Before attempt ``attempt + 1``: the first pause, growing, up to the limit."""
+    return min(timedelta(seconds=retry.first.total_seconds() * retry.factor**attempt), retry.limit)
+
+
+def failed_condition(state: State, step_id: str, kind: str, verdict: Evaluated) -> Moved:
+    ended = StepEnded(step_id, "failed", "condition_error", kind=kind)
+    return end(state, Status.FAILED, f"condition_error:{verdict.error}", [ended])
