@@ -58,7 +58,10 @@ class ActionResult(Event):
 
 
 class ActionDescribed(Description, type="vantage.workflows.action-described.v1", subject="action/{name}"):
-    """One entry of the action catalogue: what an owner offers to workflows. JSON Schemas, draft 2020-12."""
+    """One entry of the action catalogue: what an owner offers to workflows. JSON Schemas, draft 2020-12.
+
+    ``causes``: the types of the events that performing it may bring about.
+    """
 
     name: str
     owner_service: str
@@ -69,3 +72,4 @@ class ActionDescribed(Description, type="vantage.workflows.action-described.v1",
     idempotent: bool
     lookup: bool
     personal_data: list[str]
+    causes: list[str] = Field(default_factory=list)

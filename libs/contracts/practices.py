@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 from libs.contracts.permissions import Permission, Role
+
+LocalTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?$")]
+"""A time of day without a zone, ISO 8601: ``08:00:00``."""
 
 
 class OpeningSpan(BaseModel):
@@ -18,8 +22,8 @@ class OpeningSpan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     day: str
-    opens: time
-    closes: time
+    opens: LocalTime
+    closes: LocalTime
 
 
 class ClosedDays(BaseModel):

@@ -31,7 +31,7 @@ from libs.common.actions import ActionPlugin
 from libs.common.actions.outcomes import RETRY_LIMIT
 from libs.common.logging import start_logging
 from libs.common.work import Work
-from libs.contracts.actions import Outcome
+from libs.contracts.actions import ActionResult, Outcome
 from libs.contracts.marks import without_personal
 from libs.contracts.topics import SERVICES
 from libs.testing.stage import Stage
@@ -55,7 +55,7 @@ class Scene:
     """What the suite needs to know about a plug-in.
 
     ``parameters`` are valid, with ``CANARY`` in every free text; ``invalid`` are not. ``effects`` counts what the world has
-    seen, by effect key where the other side can tell repeats. ``outside`` makes the other side behave.
+    seen, by effect key where the other side can tell repeats. ``outside`` makes the other side behave. ``before``: types of events that setting the scene itself said.
     """
 
     parameters: dict[str, Any]
@@ -64,6 +64,7 @@ class Scene:
     patient_id: UUID | None = None
     tools: dict[str, Any] = field(default_factory=dict)
     outside: Callable[[Outside], object] | None = None
+    before: frozenset[str] = frozenset()
 
 
 class ActionConformance:
@@ -130,6 +131,11 @@ class ActionConformance:
         (finished,) = await stage.outcomes()
         self.plugin.result.model_validate(finished.result)
         jsonschema.validate(finished.result, self.plugin.result.model_json_schema())
+
+    async def test_causes_only_the_events_it_declares(self, stage: Stage, scene: Scene) -> None:
+        await stage.ask(stage.asking(scene.parameters, scene.patient_id))
+        caused = {message.type for message in await stage.said() if not isinstance(message, ActionResult)} - scene.before
+        assert caused <= set(self.plugin.causes)
 
     async def test_refuses_wrong_parameters_at_once_and_does_nothing(self, stage: Stage, scene: Scene) -> None:
         for parameters in scene.invalid:

@@ -35,8 +35,8 @@ class Stage:
         self.practice = practice
         self._work = work
         self.request = cast("type[ActionRequest]", MESSAGES[f"vantage.{plugin.owner}.perform-action.v1"])
-        self._finished = cast("type[ActionResult]", MESSAGES[f"vantage.{plugin.owner}.action-finished.v1"])
-        self.performing = Performing(work, [self.plugin], (self.request, self._finished), tools or {}, lookup_after_seconds=0.0)
+        self.finished = cast("type[ActionResult]", MESSAGES[f"vantage.{plugin.owner}.action-finished.v1"])
+        self.performing = Performing(work, [self.plugin], (self.request, self.finished), tools or {}, lookup_after_seconds=0.0)
         consumer = Consumer(plugin.owner)
         consumer.on_batch(self.request)(self.performing.take)
         self._batches = Batches(consumer, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
+from libs.contracts.notifications import EmailAccepted, EmailStatusChanged, TaskCreated
 from services.notifications.commands.emails import EmailBooks, SendEmail, SendEmailResult, find_email, send_email
 from services.notifications.commands.requests import HttpRequest, HttpRequestResult, http_request, may_be_repeated
 from services.notifications.commands.tasks import CreateTask, CreateTaskResult, create_task
@@ -19,6 +20,10 @@ SEND_EMAIL = ActionPlugin(
     books=EmailBooks(),
     personal_data=("name", "email"),
     timeout_seconds=20.0,
+    causes=(
+        EmailAccepted.type,
+        EmailStatusChanged.type,
+    ),
 )
 CREATE_TASK = ActionPlugin(
     name="create_task",
@@ -28,6 +33,7 @@ CREATE_TASK = ActionPlugin(
     parameters=CreateTask,
     result=CreateTaskResult,
     handler=create_task,
+    causes=(TaskCreated.type,),
     personal_data=("task",),
 )
 HTTP_REQUEST = ActionPlugin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
+from libs.contracts.patients import NoteAdded, PatientTagged, PatientUntagged, PatientUpdated
 from services.patients.commands.actions import (
     AddNoteResult,
     AddTagResult,
@@ -27,6 +28,7 @@ UPDATE_PATIENT = ActionPlugin(
     handler=perform_update,
     idempotent=True,
     personal_data=("name", "email", "phone", "birth_date"),
+    causes=(PatientUpdated.type,),
 )
 ADD_TAG = ActionPlugin(
     name="add_tag",
@@ -38,6 +40,7 @@ ADD_TAG = ActionPlugin(
     handler=perform_add_tag,
     idempotent=True,
     personal_data=("tag",),
+    causes=(PatientTagged.type,),
 )
 REMOVE_TAG = ActionPlugin(
     name="remove_tag",
@@ -49,6 +52,7 @@ REMOVE_TAG = ActionPlugin(
     handler=perform_remove_tag,
     idempotent=True,
     personal_data=("tag",),
+    causes=(PatientUntagged.type,),
 )
 ADD_NOTE = ActionPlugin(
     name="add_note",
@@ -59,4 +63,5 @@ ADD_NOTE = ActionPlugin(
     result=AddNoteResult,
     handler=perform_add_note,
     personal_data=("note",),
+    causes=(NoteAdded.type,),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
+from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, CallAnalyzed, CallEnded, CallStarted
 from services.scheduling.commands.appointment_actions import (
     BookForPatient,
     BookForPatientResult,
@@ -21,6 +22,7 @@ BOOK_APPOINTMENT = ActionPlugin(
     parameters=BookForPatient,
     result=BookForPatientResult,
     handler=book_for_patient,
+    causes=(AppointmentBooked.type,),
 )
 CANCEL_APPOINTMENT = ActionPlugin(
     name="cancel_appointment",
@@ -30,6 +32,7 @@ CANCEL_APPOINTMENT = ActionPlugin(
     parameters=CancelForRun,
     result=CancelForRunResult,
     handler=cancel_for_run,
+    causes=(AppointmentCancelled.type,),
 )
 START_CALL = ActionPlugin(
     name="start_call",
@@ -43,4 +46,9 @@ START_CALL = ActionPlugin(
     books=CallBooks(),
     personal_data=("phone",),
     timeout_seconds=20.0,
+    causes=(
+        CallStarted.type,
+        CallEnded.type,
+        CallAnalyzed.type,
+    ),
 )

@@ -1,13 +1,15 @@
 """The dispatcher of one process: takes planned effects from memory, performs them bounded, records outcomes in batches.
 
-It is only fast, never the truth: what it forgets when the process dies is found by the recovery duty.
+It is only fast, never the truth: what it forgets when the process dies is found by the recovery duty. Each action has a lane
+of its own: calls to a slow receiver hold up nobody else's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from libs.common.actions.effects import Finished, Key
@@ -27,10 +29,13 @@ class Performs(Protocol):
 
 
 class Dispatcher:
+    """``concurrency`` calls at the same time in each lane."""
+
     def __init__(self, performs: Performs, *, concurrency: int) -> None:
         self._performs = performs
         self._concurrency = concurrency
-        self._planned: deque[Key] = deque()
+        self._planned: dict[str, deque[Key]] = {}
+        self._busy: Counter[str] = Counter()
         self._finished: list[Finished] = []
         self._calling: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
@@ -40,7 +45,8 @@ class Dispatcher:
 
     def take(self, planned: Iterable[Key]) -> None:
         """Perform these soon. Called after the commit that planned them."""
-        self._planned.extend(planned)
+        for key in planned:
+            self._planned.setdefault(key.action, deque()).append(key)
         self._something_planned.set()
 
     def forget(self) -> None:
@@ -77,13 +83,18 @@ class Dispatcher:
         while True:
             await self._something_planned.wait()
             self._something_planned.clear()
-            while self._planned and len(self._calling) < self._concurrency:
-                free = self._concurrency - len(self._calling)
-                batch = [self._planned.popleft() for _ in range(min(free, len(self._planned)))]
-                self._marking = asyncio.create_task(self._begin(batch))
+            while (lane := self._free_lane()) is not None:
+                waiting = self._planned.pop(lane)
+                batch = [waiting.popleft() for _ in range(min(self._concurrency - self._busy[lane], len(waiting)))]
+                if waiting:
+                    self._planned[lane] = waiting  # behind the others
+                self._marking = asyncio.create_task(self._begin(lane, batch))
                 await asyncio.shield(self._marking)
 
-    async def _begin(self, batch: list[Key]) -> None:
+    def _free_lane(self) -> str | None:
+        return next((lane for lane in self._planned if self._busy[lane] < self._concurrency), None)
+
+    async def _begin(self, lane: str, batch: list[Key]) -> None:
         """Only as many are marked as can be called at once: a marked effect never waits for a slot."""
         try:
             calls = await self._performs.begin(batch)
@@ -93,14 +104,16 @@ class Dispatcher:
         for call in calls:
             task = asyncio.create_task(self._call(call))
             self._calling.add(task)
-            task.add_done_callback(self._called)
+            self._busy[lane] += 1
+            task.add_done_callback(partial(self._called, lane))
 
     async def _call(self, call: Callable[[], Awaitable[Finished]]) -> None:
         self._finished.append(await call())
         self._something_finished.set()
 
-    def _called(self, task: asyncio.Task[None]) -> None:
+    def _called(self, lane: str, task: asyncio.Task[None]) -> None:
         self._calling.discard(task)
+        self._busy[lane] -= 1
         if not task.cancelled() and task.exception() is not None:
             log.error("dispatch.failed", exc_info=task.exception())
         self._something_planned.set()

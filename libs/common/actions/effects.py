@@ -7,7 +7,7 @@ doubt; it is never ended by sending again blindly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -63,10 +63,11 @@ FINAL = frozenset({EffectState.CONFIRMED, EffectState.FAILED})
 
 @dataclass(frozen=True)
 class Key:
-    """Which effect."""
+    """Which effect. ``action`` says in which lane it is performed; it is no part of the key."""
 
     practice_id: UUID
     effect_key: UUID
+    action: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def columns(keys: Sequence[Key]) -> tuple[list[UUID], list[UUID]]:
 
 
 def key_of(row: Any) -> Key:
-    return Key(row["practice_id"], row["effect_key"])
+    return Key(row["practice_id"], row["effect_key"], row.get("action", ""))
 
 
 async def plan(events: Sequence[Received[Any]], leaving: Sequence[bool], tx: Tx) -> set[Key]:

@@ -67,7 +67,7 @@ class Performing:
         """Perform or plan what is asked for, in the transaction that marks the messages; say at once what cannot be done."""
         first: dict[Key, Received[Any]] = {}
         for event in events:
-            first.setdefault(Key(event.practice_id, event.data.effect_key), event)
+            first.setdefault(Key(event.practice_id, event.data.effect_key, event.data.action), event)
         fresh = await effects.plan(list(first.values()), [self._leaves.get(e.data.action, False) for e in first.values()], tx)
         answers: dict[Key, Answer] = {}
         leaving: dict[str, list[Request]] = {}
@@ -114,7 +114,7 @@ class Performing:
             if books is not None:
                 await books.plan(requests, tx)
             for request in requests:
-                key = Key(request.event.practice_id, request.event.data.effect_key)
+                key = Key(request.event.practice_id, request.event.data.effect_key, name)
                 if request.refused is None:
                     planned.append(key)
                 else:
@@ -264,7 +264,7 @@ class Performing:
         return plugin.may_repeat(parameters)
 
     async def _look_up(self, effect: Effect) -> None:
-        key = Key(effect.practice_id, effect.key)
+        key = Key(effect.practice_id, effect.key, effect.request.action)
         try:
             plugin, parameters = self._asked(effect.request)
             if isinstance(effect.loaded, Trouble):

@@ -84,7 +84,8 @@ class ActionPlugin:
     ``idempotent``: repeating it under the same effect key changes nothing; a function decides by the parameters.
     ``lookup``: ``(parameters, effect, work, *tools) -> result | None`` asks the other side about an unknown outcome; None
     means that it provably did not happen, and it is performed again. Without it an unknown outcome is shown to people.
-    ``personal_data`` names the kinds of personal data it uses, for the disclosure record.
+    ``personal_data`` names the kinds of personal data it uses, for the disclosure record. ``causes`` names the types of the
+    events it may bring about: a workflow that would start itself by them is found before it is published.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ActionPlugin:
     personal_data: tuple[str, ...] = ()
     timeout_seconds: float = 10.0
     books: Books | None = field(default=None)
+    causes: tuple[str, ...] = ()
 
     @property
     def leaves(self) -> bool:
@@ -124,6 +126,7 @@ class ActionPlugin:
             idempotent=self.idempotent is True,
             lookup=self.lookup is not None,
             personal_data=list(self.personal_data),
+            causes=list(self.causes),
         )
 
 

@@ -241,3 +241,30 @@ class TestOutOfTheHouse:
             return parameters
 
         assert told(await performed(work, practice, forever, timeout_seconds=0.05)) == [(Outcome.UNKNOWN, "timed_out", False)]
+
+
+class TestLanes:
+    async def test_a_receiver_that_hangs_holds_up_no_other_action(self, work: Work, practice: UUID) -> None:
+        hanging, done = asyncio.Event(), asyncio.Event()
+
+        async def hang(parameters: Nothing, effect: Effect, work: Work) -> Nothing:
+            await hanging.wait()
+            return parameters
+
+        async def swift(parameters: Nothing, effect: Effect, work: Work) -> Nothing:
+            done.set()
+            return parameters
+
+        stage = Stage(work, plugin(hang), practice)
+        plugins = [plugin(hang), replace(plugin(swift), name="swift")]
+        performing = Performing(work, plugins, (stage.request, stage.finished), {}, concurrency=2)
+        consumer = Consumer(SERVICE)
+        consumer.on_batch(stage.request)(performing.take)
+        await performing.dispatcher.start()
+        requests = [stage.asking({}, None) for _ in range(5)]
+        requests.append(requests[0].model_copy(update={"effect_key": uuid4(), "action": "swift"}))
+        await Batches(consumer, work).handle([incoming(request, practice) for request in requests])
+        async with asyncio.timeout(10):
+            await done.wait()
+        hanging.set()
+        await performing.dispatcher.stop()

@@ -372,7 +372,13 @@ class TestProcessDies:
         house.due(practice)
         others = [at_work(house.work, house.mailer) for _ in range(3)]
         await asyncio.gather(*(other.recover() for other in others))
-        ours = [planned for other in others for planned in other.dispatcher._planned if planned.practice_id == practice]
+        ours = [
+            planned
+            for other in others
+            for lane in other.dispatcher._planned.values()
+            for planned in lane
+            if planned.practice_id == practice
+        ]
         assert (len(ours), len(set(ours))) == (6, 6)
 
     async def test_stopping_waits_for_calls_in_progress_and_records_them(

@@ -53,6 +53,7 @@ class TestRegister:
             ({"email": "mira"}, "/email"),
             ({"phone": "030 555"}, "/phone"),
             ({"birth_date": "1850-01-01"}, "/birth_date"),
+            ({"time_zone": "Middle/Earth"}, "/time_zone"),
             ({"birth_date": "2100-01-01"}, "/birth_date"),
             ({"birth_date": "12.04.1987"}, "/birth_date"),
             ({"given_name": ""}, "/given_name"),

@@ -11,13 +11,15 @@ import pytest
 from libs.common.auth import Principal
 from libs.common.work import Work
 from libs.contracts.envelope import Message
-from libs.contracts.patients import NoteAdded, PatientTagged, PatientUntagged, PatientUpdated
+from libs.contracts.patients import NoteAdded, PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
 from libs.testing.action_conformance import CANARY, ActionConformance, Scene
 from services.patients.actions import ADD_NOTE, ADD_TAG, REMOVE_TAG, UPDATE_PATIENT
 from services.patients.commands.records import RegisterPatient, register_patient
 from services.patients.commands.tags import AddTag, add_tag
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
+
+BEFORE = frozenset({PatientRegistered.type})
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ class TestUpdatePatient(ActionConformance):
     @pytest.fixture
     def scene(self, patient: UUID, outbox: Outbox, practice: UUID) -> Scene:
         invalid: list[dict[str, Any]] = [{"email": "x"}, {"family_name": None}, {"diagnosis": "x"}]
-        return Scene({"family_name": CANARY}, invalid, seen(PatientUpdated, outbox, practice), patient)
+        return Scene({"family_name": CANARY}, invalid, seen(PatientUpdated, outbox, practice), patient, before=BEFORE)
 
 
 class TestAddTag(ActionConformance):
@@ -47,7 +49,7 @@ class TestAddTag(ActionConformance):
 
     @pytest.fixture
     def scene(self, patient: UUID, outbox: Outbox, practice: UUID) -> Scene:
-        return Scene({"tag": CANARY}, [{}, {"tag": ""}, {"tag": 5}], seen(PatientTagged, outbox, practice), patient)
+        return Scene({"tag": CANARY}, [{}, {"tag": ""}, {"tag": 5}], seen(PatientTagged, outbox, practice), patient, before=BEFORE)
 
 
 class TestRemoveTag(ActionConformance):
@@ -57,7 +59,9 @@ class TestRemoveTag(ActionConformance):
     async def scene(self, work: Work, patient: UUID, outbox: Outbox, practice: UUID) -> Scene:
         async with work(Principal.system("test", practice)) as tx:
             await add_tag(patient, AddTag(tag=CANARY), tx)
-        return Scene({"tag": CANARY}, [{}, {"tag": "x" * 51}], seen(PatientUntagged, outbox, practice), patient)
+        return Scene(
+            {"tag": CANARY}, [{}, {"tag": "x" * 51}], seen(PatientUntagged, outbox, practice), patient, before=BEFORE | {PatientTagged.type}
+        )
 
 
 class TestAddNote(ActionConformance):
@@ -65,4 +69,4 @@ class TestAddNote(ActionConformance):
 
     @pytest.fixture
     def scene(self, patient: UUID, outbox: Outbox, practice: UUID) -> Scene:
-        return Scene({"text": CANARY}, [{}, {"text": ""}, {"text": "a\x00b"}], seen(NoteAdded, outbox, practice), patient)
+        return Scene({"text": CANARY}, [{}, {"text": ""}, {"text": "a\x00b"}], seen(NoteAdded, outbox, practice), patient, before=BEFORE)

@@ -86,6 +86,9 @@ class TestChange:
         assert (shown["name"], shown["profile"]) == ("Lindenhof am See", PROFILE)
         said = [message for message in await outbox(practice) if isinstance(message, PracticeChanged)]
         assert [(message.name, message.version, message.changed) for message in said] == [("Lindenhof am See", 2, ["name", "profile"])]
+        hours = said[0].model_dump(mode="json")["opening_hours"]
+        assert hours == PROFILE["opening_hours"]
+        assert said[0].model_dump(mode="json")["holidays"] == [{"first": "2026-12-24", "last": "2027-01-02"}]
 
     async def test_says_nothing_when_nothing_changed(
         self, client: httpx.AsyncClient, as_admin: Headers, practice: UUID, outbox: Outbox

@@ -42,7 +42,8 @@ def retell_routes(box: SecretBox, performing: Performing) -> Routes:
         What is signed but not understood is kept and answered alike: Retell would not send it again for long.
         """
         raw = await request.body()
-        signature = request.headers.get(SIGNATURE_HEADER)
+        given = request.headers.getlist(SIGNATURE_HEADER)
+        signature = given[0] if len(given) == 1 else None
         async with work(Principal.system(RETELL, practice_id)) as tx:
             tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
             if not retell_signature_valid(raw, signature, await valid_webhook_keys(box, tx) or [NOBODYS_SECRET], tx.now):

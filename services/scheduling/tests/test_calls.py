@@ -144,6 +144,11 @@ class TestSignature:
     async def test_refuses_what_is_none(self, deliver: Deliver, header: str) -> None:
         assert (await deliver(started("c"), **{"x-retell-signature": header})).status_code == 401
 
+    async def test_counts_when_there_is_one(self, deliver: Deliver, client: httpx.AsyncClient, practice: UUID) -> None:
+        raw = orjson.dumps(started("c"))
+        twice = [("x-retell-signature", signature(raw, KEY, now_ms()))] * 2
+        assert (await client.post(f"/webhooks/retell/{practice}", content=raw, headers=twice)).status_code == 401
+
     async def test_of_another_practice_opens_nothing_here(
         self, deliver: Deliver, client: httpx.AsyncClient, as_stranger: dict[str, str]
     ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from libs.common.auth import Principal
 from libs.common.secrets import SecretBox
 from libs.common.work import Work
+from libs.contracts.scheduling import AppointmentBooked
 from libs.testing.action_conformance import CANARY, ActionConformance, LeavingConformance, Outside, Scene
 from libs.testing.fixtures import SECRETS_KEYS
 from services.scheduling.actions import BOOK_APPOINTMENT, CANCEL_APPOINTMENT, START_CALL
@@ -71,7 +72,8 @@ class TestCancelAppointment(ActionConformance):
         async with work(Principal.system("test", practice)) as tx:
             booked = await book_appointment(wanted, tx)
         parameters = {"appointment_id": str(booked.id), "reason": CANARY}
-        return Scene(parameters, [{}, {"appointment_id": "the next one"}, {**parameters, "reason": "two\nlines"}], count)
+        invalid = [{}, {"appointment_id": "the next one"}, {**parameters, "reason": "two\nlines"}]
+        return Scene(parameters, invalid, count, before=frozenset({AppointmentBooked.type}))
 
 
 class TestStartCall(LeavingConformance):

@@ -125,7 +125,6 @@ async def _looked_back(change: Change, effect: OpenWait, published: PublishedWor
     run, subject = change.run, change.run.about(effect.about)
     if subject is None:
         return None
-    runs = await runs_for_change([run.key], tx)
     counted = {output.get("id") for output in change.state.outputs.values()}
     after = effect.since, NO_EVENT
     while rows := await events_since(run.key, subject, list(effect.events), after, run.trigger_event_id, tx):
@@ -135,7 +134,7 @@ async def _looked_back(change: Change, effect: OpenWait, published: PublishedWor
             )
             for row in rows
         ]  # fmt: skip
-        judge = await _Judge.of(happenings, runs, published, tx)
+        judge = await _Judge.of(happenings, await runs_for_change([run.key], tx), published, tx)
         for happening in (one for one in happenings if str(one.id) not in counted):
             for number, event_type in enumerate(effect.events):
                 wait = {"step_id": effect.step_id, "number": number}

@@ -64,7 +64,8 @@ class ExplainedRun(BaseModel):
 class Considered(BaseModel):
     """One workflow at one event.
 
-    ``verdict``: ``started``; ``started_already`` (by an earlier event about the same booking); ``filtered``; ``suppressed``, ``enrolled_already``, ``active_already``, ``waits_already``, ``overlap``, ``bulk``;
+    ``verdict``: ``started``; ``started_already`` (by an earlier event about the same booking); ``filtered``; ``suppressed``,
+    ``enrolled_already``, ``active_already``, ``waits_already``, ``bulk``, ``overlap`` (a run of the schedule goes on), ``too_often``;
     ``loop_stopped``, ``condition_error:…``, ``key_error:…``, ``definition_invalid`` (a failed run says so);
     ``not_in_force`` (it would have been started by such an event, but was not published then); ``other_trigger``.
     ``version`` is the one that decided. ``published_at`` is when a workflow not in force was published afterwards.

@@ -16,11 +16,12 @@ from pydantic import BaseModel
 from libs.common.work import Tx
 from services.workflows.commands.controls import steer
 from services.workflows.commands.definitions import WorkflowNotFound
+from services.workflows.commands.handover import call
 from services.workflows.commands.jobs import Chunk, open_job
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.jobs import releasing
-from services.workflows.queries.operations import backlog_of, held_runs, pause_of
+from services.workflows.queries.operations import backlog_of, durable_runs, held_runs, pause_of
 
 CHUNK = 50
 _PAUSE = "UPDATE workflow SET paused = $3 WHERE practice_id = $1 AND id = $2"
@@ -74,7 +75,10 @@ async def backlog(workflow_id: UUID, tx: Tx) -> Backlog:
 
 async def hold(workflow_id: UUID, tx: Tx) -> None:
     """Hold every run of the workflow that is not paused, with its timer. In the practice's turn."""
+    durable = await durable_runs(workflow_id, tx)
     await tx.execute(_HOLD, tx.practice_id, workflow_id)
+    if durable:  # their engine sees where they stand
+        await call([(tx.practice_id, run_id) for run_id in durable], tx)
 
 
 async def release(workflow_id: UUID, tx: Tx) -> None:

@@ -95,6 +95,15 @@ async def held_runs(workflow_id: UUID, after: UUID | None, limit: int, tx: Tx) -
     return [row["id"] for row in rows]
 
 
+async def durable_runs(workflow_id: UUID, tx: Tx) -> list[UUID]:
+    """Runs of a workflow that go on, are not paused, and that another engine than ours keeps going."""
+    rows = await tx.rows(
+        "SELECT id FROM run WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused AND engine <> 'builtin'",
+        tx.practice_id, workflow_id,
+    )  # fmt: skip
+    return [row["id"] for row in rows]
+
+
 async def backlog_of(workflow_id: UUID, tx: Tx) -> asyncpg.Record:
     """How many runs are held with their workflow, and since when the oldest waits."""
     found = await tx.row(

@@ -46,6 +46,7 @@ _CLEARER = {
     "duration": ("wait_without_bound", "Say how long to wait.", "duration: a duration such as PT2H"),
 }
 
+_FORMS = frozenset({"cel", "jsonlogic", "blocks"})
 _ID = re.compile(parts.STEP_ID)
 
 Path = tuple[str | int, ...]
@@ -152,7 +153,11 @@ def _path(location: Sequence[str | int], written: Any, *, missing: bool) -> Path
     for number, part in enumerate(location, 1):
         last = number == len(location)
         if isinstance(here, dict) and not (last and missing):
-            if part not in here or (not last and not isinstance(here[part], dict | list)):
+            if part not in here:
+                continue
+            if not last and not isinstance(here[part], dict | list):
+                if location[number] in _FORMS:  # a condition that is no text, or not a good one
+                    return (*found, part)
                 continue
             here = here[part]
         else:

@@ -242,7 +242,7 @@ class TestExpressionsAndTemplates(Bad):
         self, client: httpx.AsyncClient, as_admin: Headers
     ) -> None:
         (error,) = await refused(client, as_admin, definition(send(when="true && patient.emial != null")))
-        assert (error["code"], error["column"], error["hint"]) == ("invalid_expression", 16, "did you mean 'patient.email'?")
+        assert (error["code"], error["column"], error["hint"]) == ("invalid_expression", 17, "did you mean 'patient.email'?")
 
     @pytest.mark.parametrize(
         "text", ["{{ ''.__class__ }}", "{{ 9**9**9 }}", "{{ nobody }}", "{{ unclosed", "{{ }}", "{{ [1] }}", "{{ {{ 1 }} }}"]

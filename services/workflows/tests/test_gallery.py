@@ -13,9 +13,9 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.actions import ActionDescribed, ActionRequest, Outcome
-from libs.contracts.envelope import PLATFORM
+from libs.contracts.envelope import MESSAGES, PLATFORM
 from libs.contracts.notifications import EmailStatusChanged, MessageStatus
-from libs.contracts.patients import PatientDetails, PatientRegistered, PatientTagged, PatientUntagged
+from libs.contracts.patients import PatientDetails, PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
 from libs.contracts.scheduling import CallDirection, CallEnded
 from libs.testing.fixtures import incoming
 from services.workflows.commands.definitions import publish_workflow
@@ -34,23 +34,12 @@ from services.workflows.tests.test_api import Headers
 
 DAYS = timedelta(days=1)
 HOURS_OPEN = [(day, "08:00", "18:00") for day in ("monday", "tuesday", "wednesday", "thursday", "friday")]
-START_CALL = ActionDescribed(
-    name="start_call", owner_service="scheduling", title="Call the patient", help="Calls.", idempotent=False, lookup=True,
-    personal_data=["phone"], result_schema={"type": "object"},
-    parameters_schema={
-        "type": "object", "additionalProperties": False,
-        "properties": {"variables": {"type": "object", "additionalProperties": {"type": "string"}}},
-    },
-)  # fmt: skip
 
 
 def offered() -> dict[str, ActionDescribed]:
     """What the installed plug-ins offer."""
-    found = {"start_call": START_CALL}
-    for point in entry_points(group="vantage.actions"):
-        description = point.load().description()
-        found[description.name] = description
-    return found
+    descriptions = [point.load().description() for point in entry_points(group="vantage.actions")]
+    return {description.name: description for description in descriptions}
 
 
 class Practice:
@@ -108,6 +97,13 @@ async def visit_in(practice: Practice, ahead: timedelta, email: str | None = "ki
     assert visit.patient_id is not None
     await practice.driver.deliver(person(patient_id=visit.patient_id, email=email), visit.booked())
     return visit
+
+
+def test_installed_actions_say_what_they_cause_in_events_that_exist() -> None:
+    actions = offered()
+    assert {cause for action in actions.values() for cause in action.causes} <= set(MESSAGES)
+    assert actions["update_patient"].causes == [PatientUpdated.type]
+    assert actions["add_tag"].causes == [PatientTagged.type]
 
 
 class TestEveryEntry:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from json_logic import jsonLogic  # type: ignore[import-untyped]
-from json_logic.builtins import BUILTINS, to_number  # type: ignore[import-untyped]
+from json_logic import jsonLogic
+from json_logic.builtins import BUILTINS, to_number
 
 from services.workflows.rules.cel_cpp import CelCpp
 from services.workflows.rules.conditions import JsonLogic

@@ -186,7 +186,7 @@ def practice_created(
     practice: UUID, hours: list[tuple[str, str, str]] | None = None, holidays: list[tuple[date, date]] | None = None
 ) -> Said:
     """Hours as weekday, from, to; holidays as first and last day."""
-    spans = [OpeningSpan(day=day, opens=time.fromisoformat(opens), closes=time.fromisoformat(closes)) for day, opens, closes in hours or ()]
+    spans = [OpeningSpan(day=day, opens=opens, closes=closes) for day, opens, closes in hours or ()]
     closed = [ClosedDays(first=first, last=last) for first, last in holidays or ()]
     news = PracticeCreated(
         new_practice_id=practice, name="Elm Street Practice", time_zone="Europe/Berlin", opening_hours=spans, holidays=closed

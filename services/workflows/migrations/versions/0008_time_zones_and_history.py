@@ -2,7 +2,7 @@
 
 from libs.common.migrations import run_sql
 
-revision = "0010"
+revision = "0008"
 down_revision = "0007"
 
 

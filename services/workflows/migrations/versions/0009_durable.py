@@ -2,8 +2,8 @@
 
 from libs.common.migrations import global_table, run_sql, tenant_table
 
-revision = "0008"
-down_revision = "0010"
+revision = "0009"
+down_revision = "0008"
 
 _TABLES = """
 ALTER TABLE run ADD COLUMN engine text NOT NULL DEFAULT 'builtin' CHECK (engine IN ('builtin', 'temporal'));
