@@ -52,7 +52,7 @@ async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx
     places = {str(happening.id): place for place, happening in enumerate(happenings)}
     reached = {change.run.key: places.get(change.cause.causation_id, -1) for change in moved}
     meetings = await _meetings(happenings, reached, tx)
-    later = [(one.key, one.happening) for one in meetings if one.run["engine"] != BUILTIN]
+    later = _met_later([one for one in meetings if one.run["engine"] != BUILTIN], happenings)
     if later:
         await hand_over_events(later, tx)
     changes: list[Change] = []
@@ -64,6 +64,28 @@ async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx
         changes += await move_runs([arrived for _, arrived in inputs], published, tx)
         meetings = await _meetings(happenings, reached, tx)
     return changes
+
+
+def _met_later(meetings: list[_Meeting], happenings: list[Happening]) -> list[tuple[Key, Happening]]:
+    """For runs of the durable engine, in the order things happened: what they wait for now, and all about them that comes behind it.
+
+    Each event may bring such a run to a wait for the next one, and by then this batch is over.
+    """
+    about: dict[tuple[UUID, UUID], list[tuple[int, Happening]]] = {}
+    for place, happening in enumerate(happenings):
+        for subject in filter(None, happening.ids().values()):
+            about.setdefault((happening.practice_id, subject), []).append((place, happening))
+    first: dict[Key, _Meeting] = {}
+    for one in meetings:
+        first.setdefault(one.key, one)
+    found = [
+        (place, key, happening)
+        for key, one in first.items()
+        for subject in {one.wait["subject"], one.run["patient_id"], one.run["appointment_id"]}
+        for place, happening in about.get((key[0], subject), ())
+        if place >= one.place
+    ]
+    return [(key, happening) for _, key, happening in sorted(found, key=lambda one: one[0])]
 
 
 async def deliver_to(key: Key, happening: Happening, published: PublishedWorkflows, tx: Tx, *, at: datetime) -> list[Change]:

@@ -12,14 +12,14 @@ from libs.common.work import Work
 from libs.contracts.actions import Outcome
 from libs.contracts.scheduling import AppointmentConfirmed
 from services.workflows.commands.durable import advance_run
-from services.workflows.commands.handover import ANSWERED_WITHIN, SYSTEM, call_runs
+from services.workflows.commands.handover import ANSWERED_WITHIN, HAPPENED, SYSTEM, call_runs
 from services.workflows.commands.runs import RunNotFound
 from services.workflows.commands.watchdog import GRACE, look_after
 from services.workflows.durable.activities import RunActivities
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.orchestration import TEMPORAL, Called, Orchestration, RunRef, Standing
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.world import BOOKED, HOURS, booked, definition, send, wait
+from services.workflows.tests.engine.world import BOOKED, CONFIRMED, HOURS, UPDATED, Visit, booked, definition, heard, send, wait, wait_for
 
 
 class Listening:
@@ -62,6 +62,11 @@ class HandOverDriver(BuiltinDriver):
         self.orchestrator.heard = []
         await call_runs(self.work, self.orchestrator)
         return [one for one in self.orchestrator.heard if one.practice_id == self.practice]
+
+    async def inputs(self) -> list[Any]:
+        """What waits to be taken up, in order."""
+        async with self.work.batch([self.practice], SYSTEM) as tx:
+            return await tx.rows("SELECT run_id, kind FROM run_input WHERE practice_id = $1 ORDER BY seq", self.practice)
 
     async def count(self, table: str) -> int:
         async with self.work.batch([self.practice], SYSTEM) as tx:
@@ -123,6 +128,18 @@ class TestHandingOver:
         assert await engine.count("run_input") == 2
         await engine.advance()
         assert [request.step_id for request in await engine.requests()] == ["first", "second"]
+
+    async def test_of_one_batch_all_is_kept_that_comes_behind_what_a_run_waits_for(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(wait_for(heard(UPDATED)), wait_for(heard(CONFIRMED), step="then"), send()))
+        visit, other = await booked(engine), Visit()
+        await engine.advance()
+        await engine.deliver(visit.confirmed())
+        assert await engine.count("run_input") == 0  # it waits for news of the patient first
+        await engine.deliver(other.registered(), visit.updated("phone"), other.booked(), visit.confirmed(), other.confirmed())
+        kept = [row for row in await engine.inputs() if row["run_id"] == (await engine.runs())[0].id]
+        assert [row["kind"] for row in kept] == [HAPPENED, HAPPENED]
+        await engine.advance((engine.practice, (await engine.runs())[0].id))
+        assert [request.patient_id for request in await engine.requests()] == [visit.patient_id]
 
     async def test_a_wait_begins_when_its_input_came_not_when_it_is_taken_up(self, engine: HandOverDriver) -> None:
         await engine.publish(definition(wait("PT2H"), send()))

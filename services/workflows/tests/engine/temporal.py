@@ -6,8 +6,9 @@ early by the driver's clock is told how long it still has to wait, so the driver
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -37,6 +38,8 @@ _NEXT = """
 SELECT min(due_at) FROM (SELECT * FROM timer UNION ALL SELECT * FROM durable_timer) AS t
 WHERE practice_id = $1 AND NOT held AND due_at > $2 AND due_at <= $3
 """
+ADVANCED_SECONDS = 0.1
+"""How long to wait for a run that was told, before looking whether all is settled."""
 
 
 class Skipping:
@@ -60,7 +63,9 @@ class Skipping:
         if driver is None:
             return Standing(ended=True)  # its test is over
         self.advanced += 1
-        return await RunActivities(driver.work, driver.published).advance(run)
+        standing = await RunActivities(driver.work, driver.published).advance(run)
+        driver.moved.set()
+        return standing
 
 
 @asynccontextmanager
@@ -90,6 +95,7 @@ class TemporalDriver(BuiltinDriver):
         super().__init__(engine, practice)
         self.server = server
         self.orchestrator = RunsOnTemporal(server.connect)
+        self.moved = asyncio.Event()
         server.drivers[self.practice] = self
         self.begin_on_temporal()
 
@@ -106,13 +112,24 @@ class TemporalDriver(BuiltinDriver):
         await until_async(self._settled, within=30, what="settling")
 
     async def _settled(self) -> bool:
-        await call_runs(self.work, self.orchestrator)
+        if not any(await self._open()):
+            return True
+        self.moved.clear()
+        if await call_runs(self.work, self.orchestrator):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ADVANCED_SECONDS):
+                    await self.moved.wait()
+        called, due = await self._open()
+        if due and not called:  # its workflow set the timer after the server's clock had passed it
+            await self.server.environment.sleep(timedelta(seconds=1))
+        return not due and not called
+
+    async def _open(self) -> tuple[int, int]:
+        """How many runs were called and have yet to look; how many timers are due."""
         async with self.work.batch([self.practice], SYSTEM) as tx:
             row = await tx.row(_OPEN, self.practice, self.now)
         assert row is not None
-        if row["due"] and not row["called"]:  # its workflow set the timer after the server's clock had passed it
-            await self.server.environment.sleep(timedelta(seconds=1))
-        return not row["due"] and not row["called"]
+        return row["called"], row["due"]
 
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await super().deliver_elsewhere(practice, *said)

@@ -7,9 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.common.work import Work
+from services.workflows.tests.engine.appointments import AnchoredSuite, ClocksSuite, PastDueSuite
+from services.workflows.tests.engine.complaints import ComplaintsSuite
+from services.workflows.tests.engine.enrolling import EnrolmentSuite
+from services.workflows.tests.engine.holding import HoldingSuite
+from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
 from services.workflows.tests.engine.temporal import Skipping, TemporalDriver
+from services.workflows.tests.engine.waiting import EventWaitsSuite, LocalTimesSuite
 
 
 @pytest.fixture
@@ -42,3 +48,36 @@ class TestSuspension(SuspensionSuite): ...
 
 
 class TestStorms(StormSuite): ...
+
+
+class TestAnchored(AnchoredSuite): ...
+
+
+class TestPastDue(PastDueSuite): ...
+
+
+class TestClocks(ClocksSuite): ...
+
+
+class TestLocalTimes(LocalTimesSuite): ...
+
+
+class TestEventWaits(EventWaitsSuite): ...
+
+
+class TestEnrolment(EnrolmentSuite): ...
+
+
+class TestRetries(RetriesSuite): ...
+
+
+class TestErrorPolicy(ErrorPolicySuite): ...
+
+
+class TestRetryByHand(RetryByHandSuite): ...
+
+
+class TestHolding(HoldingSuite): ...
+
+
+class TestWhatPeopleComplainAbout(ComplaintsSuite): ...
