@@ -44,6 +44,8 @@ log = get_logger()
 
 Hook = Callable[[], Awaitable[None]]
 REDRIVE_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may rest. Longer than at the gateway (deploy/gateway/clusters.yaml), which must be the first to give it up."""
 
 
 class Service:
@@ -157,7 +159,15 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         server = _Server(
-            uvicorn.Config(self.app, self.settings.http_host, self.settings.http_port, log_config=None, access_log=False, lifespan="off")
+            uvicorn.Config(
+                self.app,
+                self.settings.http_host,
+                self.settings.http_port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
         )
         try:
             await self._run(server, stop)

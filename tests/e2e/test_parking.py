@@ -55,6 +55,8 @@ def handled_type(topic: Topic, reader: str) -> str:
         "vantage.workflows.events": "vantage.workflows.run-started.v1",
         "vantage.notifications.events": "vantage.notifications.email-status-changed.v1",
         "vantage.patients.commands": "vantage.patients.perform-action.v1",
+        "vantage.scheduling.commands": "vantage.scheduling.perform-action.v1",
+        "vantage.workflows.commands": "vantage.workflows.perform-action.v1",
         "vantage.notifications.commands": "vantage.notifications.perform-action.v1",
         "vantage.workflows.catalogue": "vantage.workflows.action-described.v1",
     }

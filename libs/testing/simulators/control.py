@@ -134,5 +134,5 @@ def main(build: Callable[[Path], ASGIApp]) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args()
     options.state.mkdir(parents=True, exist_ok=True)
-    config = uvicorn.Config(build(options.state), options.host, options.port, log_level="warning", access_log=False)
+    config = uvicorn.Config(build(options.state), options.host, options.port, log_level="warning", access_log=False, timeout_keep_alive=75)
     uvloop.run(uvicorn.Server(config).serve())
