@@ -20,6 +20,7 @@ LIBS = "Libraries never look up"
 LEAVES = "Contracts import Pydantic"
 COMMON = "The common library knows the envelope"
 PURE = "Rules are pure"
+ONE_WAY = "Rules of workflows build on each other one way"
 NO_SQL = "Doors and adapters speak no SQL"
 NO_TRANSPORT = "Commands, queries and model speak no transport"
 REACH_OUT = "Only adapters reach out"
@@ -54,6 +55,9 @@ PLANTS = (
     Plant(REACH_OUT, "services/patients/commands.py", "from temporalio.client import Client"),
     Plant(PURE, "services/patients/rules.py", "from libs.common.paging import Page"),
     Plant(PURE, "services/patients/rules.py", "from libs.common.clock import utc_now"),
+    Plant(ONE_WAY, "services/workflows/rules/expressions/cel_cpp.py", "from services.workflows.rules.conditions import forms"),
+    Plant(ONE_WAY, "services/workflows/rules/definitions/compiling.py", "from services.workflows.rules.runs import interpreter"),
+    Plant(ONE_WAY, "services/workflows/rules/runs/interpreter.py", "from services.workflows.rules.simulation import running"),
     Plant(NO_SQL, "services/patients/api.py", "from sqlalchemy import text"),
     Plant(NO_SQL, "services/patients/consumers.py", "import asyncpg"),
     Plant(NO_SQL, "services/patients/adapters/vendor.py", "import psycopg"),

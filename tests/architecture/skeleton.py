@@ -24,7 +24,10 @@ def build(target: Path) -> None:
     _empty(target / "services" / "__init__.py")
     for service in services():
         for room in SERVICE:
-            _empty(target / "services" / service / f"{room}.py")
+            if room != "rules" or not (ROOT / "services" / service / room).is_dir():
+                _empty(target / "services" / service / f"{room}.py")
+        for module in (ROOT / "services" / service / "rules").rglob("*.py"):
+            _empty(target / module.relative_to(ROOT))
     for name in TESTS:
         _empty(target / "tests" / f"{name}.py")
     _empty(target / "tools" / "__init__.py")

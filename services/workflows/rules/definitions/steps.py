@@ -65,7 +65,8 @@ class Retry(Part):
 class ActionStep(Part):
     """Ask the owner of an action to perform it. Text parameters may hold ``{{ CEL }}``. ``when`` false skips the step.
 
-    ``on_error``: a failure that stays fails the run, skips the step, or takes the steps of ``error_steps`` and then goes on.
+    ``on_error``: a failure that stays fails the run, skips the step, or takes the steps of ``error_steps`` and then goes on. So
+    does a condition or a text of the step that fails to evaluate.
     """
 
     kind: Literal["action"]

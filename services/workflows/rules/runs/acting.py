@@ -33,13 +33,12 @@ def act(compiled: CompiledDefinition, step: ActionStep, state: State, around: Su
     when = compiled.conditions.get(step.id)
     verdict = Evaluated(value=True) if when is None else when.evaluate(bound).verdict
     if verdict.error is not None:
-        return failed_condition(state, step.id, "action", verdict)
+        return _failed(compiled, step, state, f"condition_error:{verdict.error}", [StepEnded(step.id, "failed", "condition_error")])
     if not verdict.is_true:
         return passed(state, state.cursor + 1), [Skipped(step.id)]
     parameters = rendered(compiled.templates[step.id], bound)
     if isinstance(parameters, Evaluated):
-        ended = StepEnded(step.id, "failed", "template_error")
-        return end(state, Status.FAILED, f"template_error:{parameters.error}", [ended])
+        return _failed(compiled, step, state, f"template_error:{parameters.error}", [StepEnded(step.id, "failed", "template_error")])
     return replace(state, waiting=True), [Perform(step.id, step.action, parameters, state.attempt)]
 
 
@@ -54,14 +53,19 @@ def on_result(compiled: CompiledDefinition, step: ActionStep, state: State, resu
         due = now + pause_before(step.retry, state.attempt)
         later: State = replace(state, attempt=state.attempt + 1, retrying=True, due=due)
         return later, [StepEnded(step.id, "retrying", result.error_code), SetTimer(step.id, due, "action", JITTER)]
-    failure = {"outcome": "failed", "error_code": result.error_code}
+    return _failed(compiled, step, state, result.error_code or "action_failed", ended)
+
+
+def _failed(compiled: CompiledDefinition, step: ActionStep, state: State, code: str, ended: list[Effect]) -> Moved:
+    """It stays failed: the step's policy says whether the run does."""
+    failure = {"outcome": "failed", "error_code": code}
     if step.on_error == "skip":
         return passed(state, state.cursor + 1, step.id, failure), ended
     if step.on_error == "branch":
         rescue = compiled.program[state.cursor + 1]
         assert isinstance(rescue, Rescue)
         return passed(state, rescue.first, step.id, failure), ended
-    return end(state, Status.FAILED, result.error_code or "action_failed", ended)
+    return end(state, Status.FAILED, code, ended)
 
 
 def pause_before(retry: Retry, attempt: int) -> timedelta:

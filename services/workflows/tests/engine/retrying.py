@@ -110,6 +110,13 @@ class ErrorPolicySuite:
         assert [request.step_id for request in await engine.requests()] == way
         assert [run.status for run in await engine.runs()] == ["completed"]
 
+    @pytest.mark.parametrize("failing", [{"when": "patient.email.size() > 3"}, {"text": "{{ patient.email.size() }}"}])
+    async def test_a_condition_or_text_that_fails_is_a_failure_like_any_other(self, engine: EngineDriver, failing: dict[str, str]) -> None:
+        await engine.publish(definition(send("first", **failing) | {"on_error": "skip"}, send("after")))
+        await booked(engine, Visit(email=None))
+        assert [request.step_id for request in await engine.requests()] == ["after"]
+        assert [run.steps for run in await engine.runs()] == [(("first", "failed"), ("after", "requested"))]
+
     async def test_policy_and_retries_go_together(self, engine: EngineDriver) -> None:
         await engine.publish(definition(patient_send("first", on_error="skip"), send("after")))
         await booked(engine)
