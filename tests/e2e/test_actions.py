@@ -14,6 +14,7 @@ from deploy.demo.journey import Practice
 from libs.contracts import notifications, patients, scheduling
 from libs.testing.receiver import Receiver
 from libs.testing.stack import Stack
+from tests.e2e.booking import silent_runs
 from tests.e2e.flows import (
     MANUAL,
     act,
@@ -174,7 +175,7 @@ class TestACall:
             return stack.client.call("GET", f"/v1/calls/{listed['id']}", practice.admin).json()
 
         assert call()["external_id"] == taken["call_id"]
-        assert told("call_started", signed_at=int(time.time() * 1000) - 3_600_000) != [204], "signed an hour ago"
+        assert told("call_started", signed_at=int(time.time() * 1000) - 3_600_000) == [401], "signed an hour ago"
         assert call()["status"] == "registered"
         assert told("call_started", times=2) == [204, 204]
         assert call()["status"] == "ongoing"
@@ -214,6 +215,17 @@ class TestAProviderThatIsBusy:
         assert said(stack, practice, notifications.EmailAccepted.type) == 1
 
 
+class TestAWaitForWhatAnActionCauses:
+    def test_sees_it_whether_it_comes_before_the_wait_or_after(self, stack: Stack, practice: Practice) -> None:
+        patient = register(stack, practice)
+        tagged = {"event": patients.PatientTagged.type, "when": "event.tag == 'waited for'"}
+        wait = {"kind": "wait_for", "id": "seen", "events": [tagged], "look_back": "PT1M", "timeout": "PT1M"}
+        told = act("note", "add_note", text="{{ steps.seen.outcome }}: {{ steps.seen.event.tag }}")
+        run = went_through(stack, practice, "Wait", act("tag", "add_tag", tag="waited for"), wait, told, patient_id=patient["id"])
+        assert run["status"] == "completed", run
+        assert [note["text"] for note in items(stack, practice, f"/v1/patients/{patient['id']}/notes")] == ["event: waited for"]
+
+
 class TestAnotherWorkflow:
     def test_is_started_for_the_same_patient_with_values(self, stack: Stack, practice: Practice) -> None:
         patient = register(stack, practice)
@@ -241,4 +253,5 @@ def test_everything_was_said_and_entered(stack: Stack, practice: Practice) -> No
     stack.drained()
     compared = stack.reconcile()
     assert compared.returncode == 0, compared.stdout + compared.stderr
-    assert said(stack, practice, patients.PatientTagged.type) == 2
+    assert silent_runs(stack) == []
+    assert said(stack, practice, patients.PatientTagged.type) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -85,8 +85,8 @@ def address(stack: Stack, practice: Practice) -> tuple[str, Webhook, str]:
 
 class TestACallFromOutside:
     @staticmethod
-    def sent(url: str, hook: Webhook, identifier: str, body: object, *, signed: object = None) -> int:
-        raw, now = json.dumps(body), datetime.now(UTC)
+    def sent(url: str, hook: Webhook, identifier: str, body: object, *, signed: object = None, ago: timedelta = timedelta()) -> int:
+        raw, now = json.dumps(body), datetime.now(UTC) - ago
         signature = hook.sign(identifier, now, json.dumps(signed) if signed is not None else raw)
         stamped = {"webhook-id": identifier, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
         headers = {**stamped, "content-type": "application/json"}
@@ -113,10 +113,24 @@ class TestACallFromOutside:
         stranger = Webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
         assert self.sent(url, stranger, "msg_2", {"name": "Nobody"}) == 404
         assert self.sent(url, hook, "msg_3", {"name": "Changed"}, signed={"name": "Signed"}) == 404
+        assert self.sent(url, hook, "msg_5", {"name": "Late"}, ago=timedelta(minutes=10)) == 404
         assert httpx.post(url, json={"name": "Unsigned"}, trust_env=False).status_code == 404
         elsewhere = url.replace(workflow, practice.workflow_id)
         assert self.sent(elsewhere, hook, "msg_4", {"name": "Elsewhere"}) == 404
         assert len(items(stack, practice, "/v1/runs", workflow_id=workflow)) == before
+
+    def test_counts_with_the_secret_before_only_while_it_is_left_to(
+        self, stack: Stack, practice: Practice, address: tuple[str, Webhook, str]
+    ) -> None:
+        url, first, workflow = address
+        before = len(items(stack, practice, "/v1/runs", workflow_id=workflow))
+        path = f"/v1/workflows/{workflow}/webhook-secret"
+        second = Webhook(call(stack, practice, "POST", path, {"overlap_hours": 1})["secret"])
+        assert [self.sent(url, hook, "msg_6", {"name": "Either"}) for hook in (first, second)] == [204, 204]
+        third = Webhook(call(stack, practice, "POST", path, {"overlap_hours": 0})["secret"])
+        assert [self.sent(url, hook, "msg_7", {"name": "The last"}) for hook in (first, second, third)] == [404, 404, 204]
+        assert len(items(stack, practice, "/v1/runs", workflow_id=workflow)) == before + 2
+        assert "secret" not in {name for name, value in call(stack, practice, "GET", path).items() if value}
 
 
 class TestAPausedWorkflow:
@@ -166,6 +180,25 @@ class TestWhatFailedAlike:
         stack.drained()
         assert mails_about(stack, practice, "At last") == {one["email"]: 1 for one in people}
         assert groups() == []
+
+
+class TestManyRunsAtOnce:
+    def test_are_paused_resumed_and_cancelled_by_a_filter(self, stack: Stack, practice: Practice) -> None:
+        waiting = {"kind": "wait", "id": "long", "duration": "P2D"}
+        workflow = publish(stack, practice, "Bulk", {"trigger": MANUAL, "steps": [waiting, mail("Bulk")]})
+        for _ in range(3):
+            start(stack, practice, workflow, patient_id=register(stack, practice)["id"])
+
+        def done(verb: str) -> set[tuple[str, bool]]:
+            wish = {"verb": verb, "filter": {"workflow_id": workflow}}
+            job = finished_job(stack, practice, call(stack, practice, "POST", "/v1/runs/bulk", wish)["id"])
+            assert (job["total"], job["done"], job["failed"]) == (3, 3, 0), job
+            return {(run["status"], run["paused"]) for run in items(stack, practice, "/v1/runs", workflow_id=workflow)}
+
+        assert done("pause") == {("running", True)}
+        assert done("resume") == {("running", False)}
+        assert done("cancel") == {("cancelled", False)}
+        assert mails_about(stack, practice, "Bulk") == {}
 
 
 class TestWhyAndWhyNot:
