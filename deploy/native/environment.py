@@ -48,7 +48,11 @@ def _extras(service: str, state: State) -> dict[str, str]:
     if service == "audit":
         return {"VANTAGE_LEDGER_SIGNING_KEY": state.secrets["ledger_signing_key"], "VANTAGE_LEDGER_ORIGIN": "ledger.vantage.example"}
     if service == "scheduling":
-        return {"VANTAGE_WEBHOOKS_ALLOW_PRIVATE": "true", "VANTAGE_RETELL_URL": state.http("retell")}
+        return {
+            "VANTAGE_WEBHOOKS_ALLOW_PRIVATE": "true",
+            "VANTAGE_RETELL_URL": state.http("retell"),
+            "VANTAGE_LOOKUP_AFTER_SECONDS": "3",
+        }
     if service == "workflows":
         return {
             "VANTAGE_WORKFLOW_ENGINE": state.engine,
