@@ -116,7 +116,7 @@ class System(Backbone):
 
     def _start_all(self, started: float) -> None:
         self.supervisor.start(*BACKBONE, *SIMULATORS)
-        self._timed("Postgres", lambda: self._until(self._postgres_answers, "postgres", 60))
+        self._timed("Postgres", lambda: self._until(self._postgres_answers, "postgres", 120))
         self._timed("roles, schemas, migrations, publication", self.declare_database)
         self._timed("Kafka", lambda: asyncio.run(brokers.until_ready(self._broker.bootstrap)))
         self._timed("topics", self.declare_topics)
@@ -142,7 +142,7 @@ class System(Backbone):
         waiting["gateway"] = f"{self.state.http('gateway_admin')}/ready"
         with httpx.Client(timeout=3.0, trust_env=False) as client:
             for name, url in waiting.items():
-                self._until(lambda url=url: _answers(client, url), name, 60)  # type: ignore[misc]
+                self._until(lambda url=url: _answers(client, url), name, 180)  # type: ignore[misc]
 
     def _tell_auth(self) -> None:
         """Have the simulator report changes of people, as the trigger of deploy/supabase does where the provider is hosted."""

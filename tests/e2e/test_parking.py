@@ -72,6 +72,8 @@ class TestAMalformedMessage:
         message_type = handled_type(topic, reader)
         example = json.loads((EXAMPLES / f"{message_type}.json").read_text())
         message = MESSAGES[message_type].model_validate(example["value"])
+        if topic.kind == "command":  # a request nobody can fulfil is answered, not parked; the answer is about a run nobody knows
+            message = message.model_copy(update={"action": "juggle", "effect_key": uuid4()})
         subject = message.subject
         before = mails_to(stack, [practice.patient_email]).total()
         produce(stack, topic.name, practice.id, message_type, subject, b'{"broken": ')
@@ -86,8 +88,6 @@ class TestAMalformedMessage:
         again = stack.command(reader, "parked", "redrive", practice.id, subject)
         assert again.returncode == 1, "redriven as it is, it is as malformed as before"
         corrected = tmp_path / "corrected.json"
-        if topic.kind == "command":  # a request nobody can fulfil is answered, not parked
-            message = message.model_copy(update={"action": "juggle"})
         corrected.write_text(message.model_dump_json())
         fixed = stack.command(
             reader, "parked", "correct", practice.id, str(rows[0][0]), "--value", str(corrected), "--note", "sender's bug"
