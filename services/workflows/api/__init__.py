@@ -6,7 +6,7 @@ from services.workflows.api.exchange import exchange_routes
 from services.workflows.api.gallery import gallery_routes
 from services.workflows.api.insight import backtest_routes, explanation_routes, insight_routes
 from services.workflows.api.lifecycle import lifecycle_routes
-from services.workflows.api.runs import run_routes
+from services.workflows.api.runs import run_routes, steering_routes
 from services.workflows.api.starting import starting_routes, suppression_routes
 from services.workflows.api.webhooks import webhook_routes
 
@@ -22,6 +22,7 @@ __all__ = [
     "lifecycle_routes",
     "run_routes",
     "starting_routes",
+    "steering_routes",
     "suppression_routes",
     "webhook_routes",
 ]

@@ -85,7 +85,8 @@ class Rerun(BaseModel):
     run_id: UUID
 
 
-def run_routes(published: PublishedWorkflows) -> Routes:
+def run_routes() -> Routes:
+    """Looking at runs."""
     router = Routes(prefix="/v1", tags=["runs"])
 
     @router.get("/runs", response_model=Page[RunView], **needs(Permission.RUNS_READ))
@@ -121,6 +122,13 @@ def run_routes(published: PublishedWorkflows) -> Routes:
             steps = [StepView.model_validate(dict(step)) for step in await steps_of(run_id, tx)]
             stuck = [StuckView.model_validate(dict(cause)) for cause in await stuck_causes(run_id, tx)]
             return await door.answer(tx, RunDetail(**RunView.model_validate(dict(row)).model_dump(), steps=steps, stuck=stuck))
+
+    return router
+
+
+def steering_routes(published: PublishedWorkflows) -> Routes:
+    """What people do to a run."""
+    router = Routes(prefix="/v1", tags=["runs"])
 
     @router.post("/runs/{run_id}/cancel", status_code=204, **needs(Permission.RUNS_WRITE))
     async def cancel(run_id: UUID, door: DoorDep) -> Response:
