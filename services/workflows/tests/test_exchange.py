@@ -10,10 +10,11 @@ from uuid import UUID, uuid4
 import httpx
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from libs.common.work import Work
+from services.workflows.rules.definitions.analysis import secrets
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.exchange import exported, parts_of
 from services.workflows.rules.definitions.reading import read_definition
@@ -131,6 +132,7 @@ class TestRoundTrip:
     @given(st.dictionaries(TEXT, VALUES, max_size=3), TEXT.filter(str.strip))
     def test_a_definition_comes_in_as_it_went_out(self, parameters: dict[str, Any], name: str) -> None:
         written = read_definition(definition(act(body=parameters), wait(), condition="event.title != 'a: b'"))
+        assume(not [*secrets(written)])  # those stay here
         assert parts_of(exported(name, written)) == (name, written.model_dump(mode="json", exclude_none=True))
 
     async def test_a_file_becomes_the_same_workflow(

@@ -132,13 +132,14 @@ class TestHandingOver:
     async def test_of_one_batch_all_is_kept_that_comes_behind_what_a_run_waits_for(self, engine: HandOverDriver) -> None:
         await engine.publish(definition(wait_for(heard(UPDATED)), wait_for(heard(CONFIRMED), step="then"), send()))
         visit, other = await booked(engine), Visit()
+        (first,) = await engine.runs()
         await engine.advance()
         await engine.deliver(visit.confirmed())
         assert await engine.count("run_input") == 0  # it waits for news of the patient first
         await engine.deliver(other.registered(), visit.updated("phone"), other.booked(), visit.confirmed(), other.confirmed())
-        kept = [row for row in await engine.inputs() if row["run_id"] == (await engine.runs())[0].id]
+        kept = [row for row in await engine.inputs() if row["run_id"] == first.id]
         assert [row["kind"] for row in kept] == [HAPPENED, HAPPENED]
-        await engine.advance((engine.practice, (await engine.runs())[0].id))
+        await engine.advance((engine.practice, first.id))
         assert [request.patient_id for request in await engine.requests()] == [visit.patient_id]
 
     async def test_a_wait_begins_when_its_input_came_not_when_it_is_taken_up(self, engine: HandOverDriver) -> None:
