@@ -22,14 +22,11 @@ def build(settings: Settings) -> Service:
     published = PublishedWorkflows(engine, orchestration)
     for column in ("secret", "previous"):
         service.keeps_sealed("webhook_secret", column, PURPOSE)
-    service.api(api.suppression_routes())
     service.api(api.explanation_routes(published))
     service.api(api.insight_routes(engine))
-    service.api(api.exchange_routes())
-    service.api(api.backtest_routes())
-    service.api(api.gallery_routes())
-    service.api(api.definition_routes())
-    service.api(api.lifecycle_routes())
+    service.api(api.suppression_routes())
+    for routes in (api.exchange_routes, api.backtest_routes, api.gallery_routes, api.definition_routes, api.lifecycle_routes):
+        service.api(routes())
     service.api(api.bulk_routes(partial(service.wake, "jobs")))
     service.api(api.run_routes())
     service.api(api.steering_routes(published))
