@@ -12,7 +12,7 @@ FAST := libs services deploy tools docs/examples tests/architecture tests/contra
 # The second engine's suite: a server of its own, a minute. Too slow for the gate.
 SLOW := services/workflows/tests/engine/test_temporal.py services/workflows/tests/engine/test_moving.py
 # What needs the running system; the fixtures start it.
-STACK := tests/integration tests/e2e $(SLOW)
+STACK := tests/integration tests/e2e
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -68,7 +68,8 @@ generated: $(SYNCED)
 fast: $(SYNCED) ## unit, architecture and contract tests
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(addprefix --ignore=,$(SLOW)) $(FAST)
 
-stack: $(SYNCED) ## integration and end-to-end tests on the running system
+stack: $(SYNCED) ## the second engine's suite; integration and end-to-end tests on the running system
+	@$(BIN)/python -m pytest $(SLOW)
 	@$(BIN)/python -m pytest $(STACK)
 
 test: $(SYNCED) ## everything: the gate, then the tests on the running system
