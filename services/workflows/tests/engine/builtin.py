@@ -25,14 +25,18 @@ from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
 from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
+from services.workflows.commands import jobs
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
+from services.workflows.commands.pausing import pause_workflow, resume_workflow
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
+from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.rules.runs.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
+from services.workflows.timers import jobs as kinds_of
 
 _FINISHED = {
     "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "scheduling": scheduling.ActionFinished,
@@ -84,6 +88,10 @@ class BuiltinDriver:
 
     async def deliver(self, *said: Said) -> None:
         await self.deliver_elsewhere(self.practice, *said)
+
+    async def deliver_later(self, after: timedelta, *said: Said) -> None:
+        self.now += after
+        await self.deliver(*said)
 
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await self.batches.handle([self.record(one, practice) for one in said])
@@ -140,6 +148,17 @@ class BuiltinDriver:
     async def resume(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:
             await resume_run(run_id, self.published, tx)
+        await self._fire()
+
+    async def pause_workflow(self, workflow_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await pause_workflow(workflow_id, tx)
+
+    async def resume_workflow(self, workflow_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await resume_workflow(workflow_id, tx)
+        while await jobs.work_on(self.work, kinds_of(ENGINES["cel-cpp"], self.published)):
+            self.now += jobs.PACE
         await self._fire()
 
     async def retry(self, run_id: UUID) -> None:
