@@ -18,6 +18,7 @@ from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import take_up
 from services.workflows.commands.handover import call
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.retrying import hold_tried, tries
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.runs import runs_for_change
@@ -98,7 +99,10 @@ async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> Non
 
 
 async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Try the step that failed again, as a new attempt. Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``."""
+    """Try the step that failed again, as a new attempt; held while the workflow is paused.
+
+    A run that would have ended meanwhile ends instead. Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``.
+    """
     if not await _one("retry", run_id, published, tx):
         raise NothingToRetry
 
@@ -141,10 +145,13 @@ async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: Publ
     ids = [key[1] for key in rows]
     if verb == "resume":
         await tx.execute(_HOLD, tx.practice_id, ids, False)
-    changes = await move_runs([(key, RULES[verb].event, tx.cause) for key in rows], published, tx)
+    events = await tries(rows, published, tx) if verb == "retry" else [(key, RULES[verb].event) for key in rows]
+    changes = await move_runs([(key, event, tx.cause) for key, event in events], published, tx)
     await bring_to_rest(changes, published, tx)
     if verb == "cancel":
         await tx.execute(_WAITS_OVER, tx.practice_id, ids, tx.now)
+    elif verb == "retry":
+        await hold_tried(rows, tx)
     elif verb == "pause":
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
