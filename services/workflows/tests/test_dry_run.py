@@ -276,6 +276,18 @@ class TestOverHttp:
         answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json=body, headers=as_admin)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
+    @pytest.mark.parametrize("name", ["Europe", "Moon/Base", "../etc", "x" * 300])
+    async def test_a_zone_that_is_none_counts_as_utc(
+        self, client: httpx.AsyncClient, as_admin: Headers, engine: BuiltinDriver, name: str
+    ) -> None:
+        anchor = {"of": "appointment.starts_at", "offset": "-P1D", "at": "09:00"}
+        workflow = await engine.publish(definition({"kind": "wait_until", "id": "before", "anchor": anchor, "past_due": SKIP}, send()))
+        body = {"appointment": {"time_zone": name, "starts_at": AT.isoformat()}, "now": NOW.isoformat()}
+        answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json=body, headers=as_admin)
+        assert answer.status_code == 200, answer.text
+        (waits,) = [passage for passage in answer.json()["path"] if passage["what"] == "waits"]
+        assert datetime.fromisoformat(waits["due_at"]) == (AT - timedelta(days=1)).replace(hour=9, minute=0)
+
     async def test_admins_only(self, client: httpx.AsyncClient, as_user: Headers, engine: BuiltinDriver) -> None:
         workflow = await engine.publish(definition())
         assert (await client.post(f"/v1/workflows/{workflow}/dry-run", json={}, headers=as_user)).status_code == 403

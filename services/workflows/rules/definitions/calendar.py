@@ -57,7 +57,7 @@ def zone_of(name: str | None) -> tzinfo:
     """The zone of this IANA name; UTC for one nobody knows."""
     try:
         return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a directory
         return UTC
 
 
