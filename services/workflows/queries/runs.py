@@ -93,6 +93,18 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
     )  # fmt: skip
 
 
+async def waits_for_time(workflow_id: UUID, appointment_id: UUID, tx: Tx) -> bool:
+    """Whether a run of the workflow waits for the time of this appointment first of all, or is about to."""
+    found: bool = await tx.value(
+        """
+        SELECT EXISTS (SELECT FROM run WHERE practice_id = $1 AND workflow_id = $2 AND appointment_id = $3 AND status = 'running' AND cursor = 0
+          AND (anchored OR NOT waiting))
+        """,
+        tx.practice_id, workflow_id, appointment_id,
+    )  # fmt: skip
+    return found
+
+
 async def called_off_since(anchors: list[tuple[UUID, str]], cancelled: str, tx: Tx) -> set[UUID]:
     """Of ended runs (each with a step that waits for a time of its appointment): those that came to it, and whose appointment was
     cancelled since they ended, by an event of the type ``cancelled``. One they waited for themselves is no news to them.

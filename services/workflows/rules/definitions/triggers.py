@@ -81,6 +81,11 @@ def started_types(trigger: Trigger) -> tuple[str, ...]:
     return APPOINTMENT_NEWS if isinstance(trigger, AnchoredTrigger) else ()
 
 
+def began_with(trigger: Trigger) -> tuple[str, ...]:
+    """The types of what a run with this trigger may have begun with, occasions of our own included."""
+    return started_types(trigger) or (event_of(trigger).type,)
+
+
 def started_by(event: Event) -> tuple[str, ...]:
     """The trigger types an event counts as.
 
