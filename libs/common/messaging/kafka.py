@@ -27,6 +27,9 @@ log = get_logger()
 
 OFFSET_INTERVAL_SECONDS = 0.5
 MAX_RECORDS = 500
+"""Records read at once."""
+TOGETHER = 200
+"""Messages in one transaction, at most: as long as those take, nobody else has a turn."""
 READ_AHEAD = 20_000
 """Records read and not finished, at most. So long a flood of one practice may be for those behind it to overtake."""
 CONNECT_RETRY_SECONDS = 0.5
@@ -157,7 +160,7 @@ class KafkaDoor:
 
     async def _handle_some(self) -> None:
         async with self._in_hand:
-            records = self._backlog.take(MAX_RECORDS)
+            records = self._backlog.take(TOGETHER)
             self._room.set()
             try:
                 await self._batches.handle(records)

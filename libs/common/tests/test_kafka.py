@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError
 from libs.common.messaging import Incoming, kafka
 from libs.common.messaging.backlog import SHARE
 from libs.common.messaging.batches import Batches
-from libs.common.messaging.kafka import OFFSET_INTERVAL_SECONDS, KafkaDoor, _without_null_headers
+from libs.common.messaging.kafka import OFFSET_INTERVAL_SECONDS, TOGETHER, KafkaDoor, _without_null_headers
 
 TOPIC = "vantage.patients.events"
 
@@ -173,8 +173,8 @@ class TestReadingAhead:
         assert (len(heard.records), len(door._backlog)) == (8, 0)
 
     async def test_one_practice_alone_is_handled_by_as_many_as_one_batch_holds(self, door: KafkaDoor, group: Group, heard: Heard) -> None:
-        await batch(door, group, *by("a", *range(3 * SHARE)))
-        assert heard.batches == [3 * SHARE]
+        await batch(door, group, *by("a", *range(3 * TOGETHER)))
+        assert heard.batches == [TOGETHER]
 
 
 class TestGivingUp:
