@@ -10,7 +10,8 @@ from fastapi import Query, Response
 from libs.common.auth import Permission
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, needs
 from libs.common.paging import CursorInvalid
-from services.workflows.commands.checks import Validation
+from services.workflows.adapters.trial import Trial
+from services.workflows.commands.checks import Validation, refuse
 from services.workflows.commands.definitions import (
     PublishWorkflow,
     SaveWorkflow,
@@ -36,12 +37,14 @@ def etag(view: WorkflowView) -> dict[str, str]:
     return {"ETag": f'"{view.version}"'}
 
 
-def definition_routes() -> Routes:
+def definition_routes(trial: Trial) -> Routes:
+    """What is saved is tried out first, in a process of its own: no expression that was not evaluated there is evaluated here."""
     router = Routes(prefix="/v1/workflows", tags=["workflows"])
 
     @router.post("", status_code=201, response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def create(cmd: SaveWorkflow, door: DoorDep) -> Response:
         """Save a new draft. Practice admins only; expressions are checked against the event's fields."""
+        refuse(await trial.findings(cmd.definition))
         async with door.work() as tx:
             view = await create_workflow(cmd, tx)
             return await door.answer(tx, view, status=201, headers=etag(view))
@@ -77,6 +80,7 @@ def definition_routes() -> Routes:
     @router.put("/{workflow_id}", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def edit(workflow_id: UUID, cmd: SaveWorkflow, door: DoorDep, if_match: IfMatch) -> Response:
         """Replace the draft. Practice admins only; what is published stays in force."""
+        refuse(await trial.findings(cmd.definition))
         async with door.work() as tx:
             view = await edit_workflow(workflow_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=etag(view))

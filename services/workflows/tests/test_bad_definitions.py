@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.workflows.adapters import trial
 from services.workflows.rules.definitions.reading import MAX_BYTES
 from services.workflows.rules.definitions.steps import MAX_DEPTH, MAX_STEPS
 from services.workflows.tests.engine.world import definition, send, wait
@@ -252,6 +253,12 @@ class TestExpressionsAndTemplates(Bad):
     ) -> None:
         errors = await refused(client, as_admin, definition(send(text=text)))
         assert {(one["pointer"], one["step"]) for one in errors} == {("/definition/steps/0/parameters/text", "intake")}
+
+    async def test_what_an_engine_does_not_come_to_an_end_with_is_refused_before_the_service_touches_it(
+        self, client: httpx.AsyncClient, as_admin: Headers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trial, "SECONDS", 0)
+        await self.says(client, as_admin, definition(send()), ("takes_too_long", "/definition", None))
 
     async def test_other_peoples_template_languages_are_plain_text(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
         body = {"name": "Good", "definition": definition(send(text="{% for a in b %}${x}<%= y %>{% include 'z' %}"))}
