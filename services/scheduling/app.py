@@ -7,6 +7,7 @@ from functools import partial
 from libs.common.service import Service
 from libs.contracts.scheduling import ActionFinished, PerformAction
 from services.scheduling import api, consumers, timers
+from services.scheduling.adapters.calcom_api import Calcom
 from services.scheduling.adapters.retell import Retell
 from services.scheduling.adapters.webhooks import WebhookSender
 from services.scheduling.commands import calcom_settings, calls, endpoint, retell_settings
@@ -20,6 +21,7 @@ def build(settings: Settings) -> Service:
     box = service.box
     for column in ("webhook_secret", "previous_secret"):
         service.keeps_sealed("calcom_settings", column, calcom_settings.PURPOSE)
+    service.keeps_sealed("calcom_settings", "api_key", calcom_settings.API_PURPOSE)
     for column in ("secret", "previous_secret"):
         service.keeps_sealed("webhook_endpoint", column, endpoint.PURPOSE)
     service.keeps_sealed("retell_settings", "api_key", retell_settings.API_PURPOSE)
@@ -33,16 +35,19 @@ def build(settings: Settings) -> Service:
         service.work, sender, box, slots=settings.webhook_concurrency, first_pause_seconds=settings.webhook_first_retry_seconds, wake=wake
     )
     retell = Retell(settings.retell_url)
-    service.background(start=retell.open, stop=retell.close)
+    calcom = Calcom(settings.calcom_url)
+    for provider in (retell, calcom):
+        service.background(start=provider.open, stop=provider.close)
     performing = service.performs(
         PerformAction,
         ActionFinished,
-        tools={"dialler": retell, "box": box},
+        tools={"dialler": retell, "calendar": calcom, "box": box},
         concurrency=settings.call_concurrency,
         lookup_after_seconds=settings.lookup_after_seconds,
     )
     service.api(api.appointment_routes())
-    service.api(api.calcom_routes(box))
+    service.api(api.appointment_change_routes())
+    service.api(api.calcom_routes(box, performing))
     service.api(api.retell_routes(box, performing))
     service.api(api.call_routes(box))
     service.api(api.endpoint_routes(box, partial(check_url, development=settings.webhooks_allow_private), wake))

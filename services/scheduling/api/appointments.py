@@ -1,4 +1,4 @@
-"""Appointments: book, show, confirm, move, cancel."""
+"""Appointments: book one, show and list them; and what becomes of one: confirmed, moved, cancelled."""
 
 from __future__ import annotations
 
@@ -58,21 +58,27 @@ def appointment_routes() -> Routes:
             view = await show_appointment(appointment_id, tx)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/{appointment_id}/confirm", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    return router
+
+
+def appointment_change_routes() -> Routes:
+    router = Routes(prefix="/v1/appointments/{appointment_id}", tags=["appointments"])
+
+    @router.post("/confirm", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def confirm(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
         """Confirm an appointment."""
         async with door.work() as tx:
             view = await confirm_appointment(appointment_id, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/{appointment_id}/reschedule", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    @router.post("/reschedule", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def reschedule(appointment_id: UUID, cmd: RescheduleAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Move an appointment; it is to be confirmed anew."""
         async with door.work() as tx:
             view = await reschedule_appointment(appointment_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/{appointment_id}/cancel", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    @router.post("/cancel", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def cancel(appointment_id: UUID, cmd: CancelAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Cancel an appointment."""
         async with door.work() as tx:
