@@ -138,7 +138,7 @@ async def _ask_calcom(parameters: BookForPatient, effect: Effect, patient: Any, 
         raise StartIsPast(pointer="/starts_at")
     await tx.execute(
         _ASK, tx.practice_id, effect.key, patient["patient_id"], event_type_id, starts_at, parameters.duration_minutes, parameters.title,
-        patient["shown_name"] or patient["name"], patient["email"], patient["time_zone"] or parameters.time_zone, tx.now,
+        patient["shown_name"] or patient["name"].title(), patient["email"], patient["time_zone"] or parameters.time_zone, tx.now,
     )  # fmt: skip
 
 

@@ -75,9 +75,9 @@ async def find_booking(
 
 
 async def _keep(seen: BookingSeen, request: Any, work: Work) -> BookForPatientResult:
-    """Raises ``BookingUnknown`` while the host has to say, ``BookingRejected`` when they said no."""
+    """Raises ``BookingUnknown`` while the host has to say, ``BookingRejected`` when they said no or nothing in time."""
     if seen.state is BookingState.PENDING:
-        raise BookingUnknown("awaits_confirmation")
+        raise BookingUnknown("awaits_confirmation") if work.now() < seen.notice.starts_at else BookingRejected("never_confirmed")
     if seen.state is BookingState.REJECTED:
         raise BookingRejected("declined_by_host")
 

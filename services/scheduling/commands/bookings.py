@@ -11,7 +11,7 @@ from libs.common.actions.effects import Finished, Key
 from libs.common.actions.outcomes import Answer, Attempt
 from libs.common.telemetry import NO_CAUSE, Cause
 from libs.common.work import Tx
-from libs.contracts.scheduling import AppointmentMatched
+from libs.contracts.scheduling import AppointmentMatched, AppointmentStatus
 from services.scheduling.commands.appointment_actions import BookForPatientResult
 from services.scheduling.commands.notices import take_notice
 from services.scheduling.queries import appointment_from, booked_as, booking_request
@@ -76,6 +76,7 @@ async def _result(notice: BookingNotice, patient_id: UUID, tx: Tx) -> BookForPat
     row = await booked_as(notice.key, tx)
     assert row is not None
     assigned = await tx.row(_ASSIGN, tx.practice_id, row["id"], patient_id, tx.now)
-    if assigned is not None:
+    if assigned is not None and assigned["status"] != AppointmentStatus.CANCELLED:
+        # Who follows bookings takes a late match for one; of a cancelled one there is nothing to follow.
         tx.emit(AppointmentMatched(**appointment_from(assigned).state()))
     return BookForPatientResult(appointment_id=row["id"], starts_at=notice.starts_at, ends_at=notice.ends_at)

@@ -203,7 +203,7 @@ class TestBook:
         house.superuser.execute("UPDATE scheduling.contact SET shown_name = NULL, time_zone = NULL WHERE patient_id = %s", [patient])
         await house.hear(book(patient, time_zone="Europe/Berlin", starts_at="2030-01-07T10:00:00"))
         (taken,) = house.accepted
-        assert (taken["attendee"]["name"], taken["attendee"]["timeZone"], taken["start"]) == ("jonas barg", "Europe/Berlin", NINE)
+        assert (taken["attendee"]["name"], taken["attendee"]["timeZone"], taken["start"]) == ("Jonas Barg", "Europe/Berlin", NINE)
 
     async def test_books_the_event_type_that_the_step_names(self, house: House, patient: UUID) -> None:
         house.calcom._set("event_types", "8", {"lengths": [30, 45]})
@@ -245,6 +245,19 @@ class TestBook:
         assert (await house.result())["appointment_id"] == str(row["id"])
         (matched,) = await house.said(AppointmentMatched)
         assert matched.patient_id == patient
+
+    async def test_of_a_cancellation_that_came_first_nobody_hears_as_of_a_booking(self, house: House, patient: UUID) -> None:
+        house.webhooks(arrive=False)
+        house.calcom.faults.plan({"kind": "lose"})
+        await house.hear(book(patient))
+        (taken,) = house.accepted
+        stranger = {**taken, "status": "cancelled", "metadata": {}, "attendee": {**taken["attendee"], "email": "jo@else.example"}}
+        assert await house.notice("BOOKING_CANCELLED", stranger) == 204
+        assert await house.notice("BOOKING_CREATED", taken) == 204
+        (row,) = await house.appointments()
+        assert (row["status"], row["patient_id"]) == ("cancelled", patient)
+        assert [type(message) for message in await house.said() if not isinstance(message, ActionFinished)] == [AppointmentCancelled]
+        assert (await house.outcomes())[-1] == (Outcome.SUCCEEDED, None)
 
     async def test_believes_no_mark_that_somebody_else_wrote(self, house: House, patient: UUID) -> None:
         house.calcom.faults.plan({"kind": "status", "status": 500})
@@ -428,6 +441,11 @@ class TestConfirmation:
         await house.recover()
         assert (await house.outcomes())[1:] == [(Outcome.FAILED, "declined_by_host")]
         assert (len(house.accepted), await house.appointments()) == (1, [])
+
+    async def test_that_never_came_fails_the_step_when_its_time_has_come(self, house: House, waiting: dict[str, Any]) -> None:
+        waiting.update(start="2026-01-07T09:00:00Z", end="2026-01-07T09:30:00Z")
+        await house.recover()
+        assert (await house.outcomes())[1:] == [(Outcome.FAILED, "never_confirmed")]
 
 
 async def cancel_there(house: House, uid: str) -> None:
