@@ -27,7 +27,12 @@ from services.scheduling.commands.contacts import await_contact
 
 def appointment_routes() -> Routes:
     router = Routes(prefix="/v1/appointments", tags=["appointments"])
+    _keep(router)
+    _change(router)
+    return router
 
+
+def _keep(router: Routes) -> None:
     @router.post("", status_code=201, response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def book(cmd: BookAppointment, door: DoorDep, work: WorkDep) -> Response:
         """Book an appointment. The database refuses a second one at the same time on the same resource."""
@@ -58,34 +63,28 @@ def appointment_routes() -> Routes:
             view = await show_appointment(appointment_id, tx)
             return await door.answer(tx, view, headers=_etag(view))
 
-    return router
 
-
-def appointment_change_routes() -> Routes:
-    router = Routes(prefix="/v1/appointments/{appointment_id}", tags=["appointments"])
-
-    @router.post("/confirm", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+def _change(router: Routes) -> None:
+    @router.post("/{appointment_id}/confirm", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def confirm(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
         """Confirm an appointment."""
         async with door.work() as tx:
             view = await confirm_appointment(appointment_id, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/reschedule", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    @router.post("/{appointment_id}/reschedule", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def reschedule(appointment_id: UUID, cmd: RescheduleAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Move an appointment; it is to be confirmed anew."""
         async with door.work() as tx:
             view = await reschedule_appointment(appointment_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
-    @router.post("/cancel", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    @router.post("/{appointment_id}/cancel", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def cancel(appointment_id: UUID, cmd: CancelAppointment, door: DoorDep, if_match: IfMatch) -> Response:
         """Cancel an appointment."""
         async with door.work() as tx:
             view = await cancel_appointment(appointment_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
-
-    return router
 
 
 def _etag(view: AppointmentView) -> dict[str, str]:

@@ -22,7 +22,12 @@ from services.scheduling.rules.signatures import calcom_signature_valid
 
 def calcom_routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["cal.com"])
+    _settings(router, box)
+    _webhook(router, box, performing)
+    return router
 
+
+def _settings(router: Routes, box: SecretBox) -> None:
     @router.put("/v1/calcom-settings", response_model=CalcomSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def configure(cmd: ConfigureCalcom, door: DoorDep) -> Response:
         """Set the secret of Cal.com's webhooks, the API key and the event type to book with. Practice admins only; never shown again.
@@ -38,6 +43,8 @@ def calcom_routes(box: SecretBox, performing: Performing) -> Routes:
         async with door.work() as tx:
             return await door.answer(tx, await show_calcom(tx))
 
+
+def _webhook(router: Routes, box: SecretBox, performing: Performing) -> None:
     @router.post("/webhooks/calcom/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
         """Cal.com's booking webhooks, signed. Answered when the appointment and its event are durable.
@@ -60,5 +67,3 @@ def calcom_routes(box: SecretBox, performing: Performing) -> Routes:
 
         await again_when_aborted(take)
         return Response(status_code=204)
-
-    return router
