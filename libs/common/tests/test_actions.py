@@ -188,6 +188,36 @@ class TestInsideATransaction:
         assert await performed(work, practice, handler) == []
 
 
+class TestNowAndThen:
+    """Some requests stay in the house, others leave it."""
+
+    async def test_what_stays_is_done_in_the_transaction_and_the_handler_never_hears_of_it(self, work: Work, practice: UUID) -> None:
+        assert told(await performed(work, practice, raising(ZeroDivisionError()), inside=inside)) == [(Outcome.SUCCEEDED, None, False)]
+
+    async def test_what_leaves_keeps_what_was_written_until_then(self, work: Work, practice: UUID) -> None:
+        async def hands_on(parameters: Nothing, effect: Effect, tx: Tx) -> None:
+            await tx.execute("INSERT INTO inbox (event_id) VALUES ($1)", effect.key)
+
+        async with Stage(work, plugin(raising(NotSent("busy"), None), inside=hands_on), practice) as stage:
+            request = stage.asking({}, None)
+            await stage.ask(request, request)
+            assert await stage.outcomes() == []
+            await stage.later()
+            assert told(await stage.outcomes()) == [(Outcome.SUCCEEDED, None, False)]
+        async with work(Principal.system("test", practice)) as tx:
+            assert await tx.value("SELECT count(*) FROM inbox WHERE event_id = $1", request.effect_key) == 1
+
+    async def test_a_refusal_inside_ends_it(self, work: Work, practice: UUID) -> None:
+        async def refuses(parameters: Nothing, effect: Effect, tx: Tx) -> None:
+            await inside(parameters, effect, tx)
+            raise NeverMind
+
+        async with Stage(work, plugin(outside, inside=refuses), practice) as stage:
+            await stage.ask(stage.asking({}, None))
+            assert told(await stage.outcomes()) == [(Outcome.FAILED, "never_mind", False)]
+            assert len(await stage.said()) == 1
+
+
 class TestOutOfTheHouse:
     @pytest.mark.parametrize(
         ("handler", "outcomes"),
@@ -228,6 +258,13 @@ class TestOutOfTheHouse:
 
         outcomes = await performed(work, practice, raising(OutcomeUnknown(), None), times=3, lookup=away)
         assert [o.outcome for o in outcomes] == [Outcome.UNKNOWN]
+
+    async def test_a_look_up_that_hears_of_a_refusal_ends_it(self, work: Work, practice: UUID) -> None:
+        async def declined(parameters: Nothing, effect: Effect, work: Work) -> Nothing | None:
+            raise Rejected("declined")
+
+        outcomes = await performed(work, practice, raising(OutcomeUnknown(), None), times=2, lookup=declined)
+        assert told(outcomes) == [(Outcome.UNKNOWN, "answer_lost", False), (Outcome.FAILED, "declined", False)]
 
     async def test_an_action_that_was_uninstalled_meanwhile_fails_and_says_so(self, work: Work, practice: UUID) -> None:
         async with Stage(work, plugin(raising(NotSent())), practice) as stage:
