@@ -12,10 +12,12 @@ from pydantic import AwareDatetime
 from libs.contracts.actions import ActionDescribed, ActionRequest, ActionResult
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
+from libs.contracts.scheduling import AppointmentState
 
 __all__ = [
     "ActionDescribed",
     "ActionFinished",
+    "AppointmentIncluded",
     "ExplanationsViewed",
     "PerformAction",
     "RunFinished",
@@ -117,6 +119,16 @@ class WebhookReceived(Event, type="vantage.workflows.webhook-received.v1", subje
     workflow_id: UUID
     body: Personal[dict[str, Any]]
     patient_id: UUID | None = None
+
+
+class AppointmentIncluded(AppointmentState, type="vantage.workflows.appointment-included.v1", subject="workflow/{workflow_id}"):
+    """A workflow takes up an appointment that was booked before it was published. The appointment is told as it is then.
+
+    ``again``: a run of the workflow was about it before, for a time that is no longer its, or until it was cancelled.
+    """
+
+    workflow_id: UUID
+    again: bool = False
 
 
 class PerformAction(ActionRequest, type="vantage.workflows.perform-action.v1", subject="effect/{effect_key}"):

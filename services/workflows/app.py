@@ -25,8 +25,10 @@ def build(settings: Settings) -> Service:
     service.api(api.explanation_routes(published))
     service.api(api.insight_routes(engine))
     service.api(api.suppression_routes())
-    for routes in (api.exchange_routes, api.backtest_routes, api.gallery_routes, api.definition_routes, api.lifecycle_routes):
+    for routes in (api.exchange_routes, api.backtest_routes, api.gallery_routes):
         service.api(routes())
+    service.api(api.definition_routes(partial(service.wake, "jobs")))
+    service.api(api.lifecycle_routes())
     service.api(api.bulk_routes(partial(service.wake, "jobs")))
     service.api(api.run_routes())
     service.api(api.steering_routes(published))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Ro
 from libs.common.paging import CursorInvalid
 from services.workflows.commands.checks import Validation
 from services.workflows.commands.definitions import (
+    PublishedView,
     PublishWorkflow,
     SaveWorkflow,
     WorkflowView,
@@ -36,7 +38,7 @@ def etag(view: WorkflowView) -> dict[str, str]:
     return {"ETag": f'"{view.version}"'}
 
 
-def definition_routes() -> Routes:
+def definition_routes(wake: Callable[[], None]) -> Routes:
     router = Routes(prefix="/v1/workflows", tags=["workflows"])
 
     @router.post("", status_code=201, response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
@@ -81,22 +83,27 @@ def definition_routes() -> Routes:
             view = await edit_workflow(workflow_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=etag(view))
 
-    _publishing(router)
+    _publishing(router, wake)
     return router
 
 
-def _publishing(router: Routes) -> None:
+def _publishing(router: Routes, wake: Callable[[], None]) -> None:
     @router.post("/{workflow_id}/validate", response_model=Validation, **needs(Permission.WORKFLOWS_READ))
     async def validate(workflow_id: UUID, door: DoorDep) -> Response:
         """Everything that would stop the draft from being published, and what may be meant otherwise."""
         async with door.work() as tx:
             return await door.answer(tx, await validate_workflow(workflow_id, tx))
 
-    @router.post("/{workflow_id}/publish", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
+    @router.post("/{workflow_id}/publish", response_model=PublishedView, **needs(Permission.WORKFLOWS_WRITE))
     async def publish(workflow_id: UUID, door: DoorDep, if_match: IfMatch, cmd: PublishWorkflow | None = None) -> Response:
-        """Put the draft in force. Practice admins only. With `If-Match`, 409 when the draft is not the one that was looked at."""
+        """Put the draft in force. Practice admins only. With `If-Match`, 409 when the draft is not the one that was looked at.
+
+        A workflow that runs before or after appointments takes up those that are booked already, as a job with progress, unless
+        `include_existing` is false; `validate` says how many.
+        """
         async with door.work() as tx:
             view = await publish_workflow(workflow_id, tx, cmd, if_version=if_match)
+            tx.after_commit(wake)
             return await door.answer(tx, view, headers=etag(view))
 
     @router.post("/{workflow_id}/unpublish", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))

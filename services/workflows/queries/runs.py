@@ -67,6 +67,17 @@ async def steps_of(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
     return sorted(rows, key=lambda row: places.get(row["step_id"], -1))
 
 
+async def begun(keys: list[Key], tx: Tx) -> dict[UUID, datetime]:
+    """Which of these runs exist, and since when."""
+    if not keys:
+        return {}
+    rows = await tx.rows(
+        "SELECT r.id, r.started_at FROM run r JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id)",
+        [key[0] for key in keys], [key[1] for key in keys],
+    )  # fmt: skip
+    return {row["id"]: row["started_at"] for row in rows}
+
+
 async def depths_of(causes: list[tuple[UUID, UUID]], tx: Tx) -> dict[tuple[UUID, UUID], int]:
     """How deep the runs stand whose action requests (by practice and message id) caused something."""
     if not causes:
