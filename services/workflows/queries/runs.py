@@ -50,6 +50,21 @@ async def stuck_causes(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
     return await tx.rows("SELECT * FROM stuck WHERE practice_id = $1 AND run_id = $2 ORDER BY since, step_id", tx.practice_id, run_id)
 
 
+async def unknown_effects(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
+    """Steps whose outcome nobody knows, with their runs; the oldest first, one more than ``limit`` when there is more."""
+    return await tx.rows(
+        """
+        SELECT s.run_id, s.step_id, s.action, s.effect_key, s.attempt, s.error_code, s.started_at AS since, r.workflow_id, r.workflow_name,
+          r.version, r.patient_id, r.status AS run_status
+        FROM step s JOIN run r ON r.practice_id = s.practice_id AND r.id = s.run_id
+        WHERE s.practice_id = $1 AND s.status = 'unknown' AND ($2::timestamptz IS NULL OR (s.started_at, s.run_id, s.step_id) > ($2, $3::uuid, $4::text))
+        ORDER BY s.started_at, s.run_id, s.step_id LIMIT $5
+        """,
+        tx.practice_id, datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, after[2] if after else None,
+        limit + 1,
+    )  # fmt: skip
+
+
 async def run_by_id(run_id: UUID, tx: Tx) -> asyncpg.Record | None:
     return await tx.row("SELECT * FROM run WHERE practice_id = $1 AND id = $2", tx.practice_id, run_id)
 
