@@ -27,7 +27,11 @@ __all__ = [
     "RunStuck",
     "ScheduleReached",
     "WebhookReceived",
+    "WorkflowArchived",
+    "WorkflowDuplicated",
     "WorkflowPublished",
+    "WorkflowRestored",
+    "WorkflowReverted",
     "WorkflowUnpublished",
 ]
 
@@ -52,6 +56,36 @@ class WorkflowUnpublished(Event, type="vantage.workflows.workflow-unpublished.v1
 
     workflow_id: UUID
     version: int
+
+
+class WorkflowDuplicated(Event, type="vantage.workflows.workflow-duplicated.v1", subject="workflow/{workflow_id}"):
+    """A draft was made of a copy of another workflow."""
+
+    workflow_id: UUID
+    source_id: UUID
+    name: str
+
+
+class WorkflowReverted(Event, type="vantage.workflows.workflow-reverted.v1", subject="workflow/{workflow_id}"):
+    """The draft is what was published as ``version``; what is in force stays. ``draft`` is the draft's new number."""
+
+    workflow_id: UUID
+    version: int
+    draft: int
+
+
+class WorkflowArchived(Event, type="vantage.workflows.workflow-archived.v1", subject="workflow/{workflow_id}"):
+    """Put away: nothing of it starts any more."""
+
+    workflow_id: UUID
+    name: str
+
+
+class WorkflowRestored(Event, type="vantage.workflows.workflow-restored.v1", subject="workflow/{workflow_id}"):
+    """Taken out again, as a draft."""
+
+    workflow_id: UUID
+    name: str
 
 
 class RunStarted(Event, type="vantage.workflows.run-started.v1", subject="run/{run_id}"):
