@@ -21,9 +21,10 @@ from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.happening import Happening, run_of_booking
 from services.workflows.commands.history import STARTED_ALREADY, Decision
 from services.workflows.commands.jobs import Chunk, JobView, Kind, Postponed, open_job
-from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.starting import Occasion, start_occasions
-from services.workflows.queries.existing import to_come, uncovered
+from services.workflows.commands.writes import Change
+from services.workflows.queries.existing import covering, to_come, uncovered
 from services.workflows.queries.jobs import running_job
 from services.workflows.queries.runs import begun
 from services.workflows.queries.world import patients
@@ -73,26 +74,39 @@ async def include_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, pu
     workflow = await published.workflow(tx.practice_id, job["workflow_id"], tx)
     if workflow is None or workflow.compiled is None or not workflow.compiled.anchored:
         return Chunk(None)
-    rows = await to_come(workflow.workflow_id, job["after"], 1 if limit is not None else CHUNK, tx)
+    rows = await to_come(job["after"], 1 if limit is not None else CHUNK, tx)
     if not rows:
         return Chunk(None)
     if limit == 0:
         return Chunk(rows[-1]["id"])
-    await _expect_patients(rows, job, tx)
-    again = await begun([(tx.practice_id, run_of_booking(workflow.workflow_id, row["id"])) for row in rows], tx)
-    happenings = [_included(row, job, run_of_booking(workflow.workflow_id, row["id"]) in again, tx) for row in rows]
-    covered = {happening.id: row["covered_by"] for happening, row in zip(happenings, rows, strict=True) if row["covered_by"]}
-    decided = {one: [Decision(workflow.workflow_id, workflow.version, STARTED_ALREADY, run_id)] for one, run_id in covered.items()}
-    occasions = [Occasion(one, AppointmentIncluded.type, [workflow]) for one in happenings if one.id not in covered]
-    changes = await start_occasions(occasions, happenings, tx, decided=decided)
+    changes = await _take_up(rows, workflow, job, tx)
     await bring_to_rest(changes, published, tx)
     tx.after_commit(published.orchestration.hint)
     return Chunk(rows[-1]["id"] if limit is not None or len(rows) == CHUNK else None, len(changes), len(rows) - len(changes))
 
 
+async def _take_up(rows: list[Any], workflow: InForce, job: Mapping[str, Any], tx: Tx) -> list[Change]:
+    """Start what may start; of every appointment it is remembered what was decided."""
+    covered = await covering(workflow.workflow_id, [row["id"] for row in rows], tx)
+    await _expect_patients([row for row in rows if row["id"] not in covered], job, tx)
+    first = {row["id"]: run_of_booking(workflow.workflow_id, row["id"]) for row in rows}
+    begun_before = await begun([(tx.practice_id, run_id) for run_id in first.values()], tx)
+    happenings: list[Happening] = []
+    occasions: list[Occasion] = []
+    decided: dict[UUID, list[Decision]] = {}
+    for row in rows:
+        happening = _included(row, job, first[row["id"]] in begun_before, tx)
+        happenings.append(happening)
+        if row["id"] in covered:
+            decided[happening.id] = [Decision(workflow.workflow_id, workflow.version, STARTED_ALREADY, covered[row["id"]])]
+        else:
+            occasions.append(Occasion(happening, AppointmentIncluded.type, [workflow]))
+    return await start_occasions(occasions, happenings, tx, decided=decided)
+
+
 async def _expect_patients(rows: list[Any], job: Mapping[str, Any], tx: Tx) -> None:
     """Raises ``Postponed`` while news of a patient is on its way and may still come."""
-    keys = {(tx.practice_id, row["patient_id"]) for row in rows if row["patient_id"] and not row["covered_by"]}
+    keys = {(tx.practice_id, row["patient_id"]) for row in rows if row["patient_id"]}
     if tx.now < job["created_at"] + PATIENCE and len(await patients(keys, tx)) < len(keys):
         raise Postponed
 
