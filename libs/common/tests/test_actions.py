@@ -25,6 +25,7 @@ from libs.common.tests.conftest import SERVICE, thing
 from libs.common.work import Tx, Work
 from libs.contracts.actions import ActionResult, Outcome
 from libs.testing.fixtures import incoming
+from libs.testing.probe import until_async
 from libs.testing.stage import Stage
 
 
@@ -268,3 +269,23 @@ class TestLanes:
             await done.wait()
         hanging.set()
         await performing.dispatcher.stop()
+
+    async def test_practices_take_turns_however_much_one_asks_for(self, work: Work, practice: UUID) -> None:
+        loud, quiet = practice, uuid4()
+        called: list[UUID] = []
+
+        async def note(parameters: Nothing, effect: Effect, work: Work) -> Nothing:
+            called.append(effect.practice_id)
+            return parameters
+
+        stage = Stage(work, plugin(note), practice)
+        performing = Performing(work, [plugin(note)], (stage.request, stage.finished), {}, concurrency=4)
+        consumer = Consumer(SERVICE)
+        consumer.on_batch(stage.request)(performing.take)
+        batches = Batches(consumer, work)
+        await batches.handle([incoming(stage.asking({}, None), loud) for _ in range(40)])
+        await batches.handle([incoming(stage.asking({}, None), quiet)])
+        await performing.dispatcher.start()
+        await until_async(performing.dispatcher.idle, what="everything called")
+        await performing.dispatcher.stop()
+        assert (called.index(quiet) < 2 * 4, len(called)) == (True, 41)
