@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from services.workflows.commands.history import KEPT
 from services.workflows.commands.starting import MAX_CHAIN
 from services.workflows.rules.conditions import written
 from services.workflows.rules.definitions import reading, steps, yaml_text
+from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.exchange import parts_of
 from services.workflows.rules.definitions.reading import read_definition
@@ -41,8 +43,11 @@ def whole(block: str) -> Any:
 
 class TestExamples:
     @pytest.mark.parametrize("block", BLOCKS)
-    def test_each_compiles_without_a_warning(self, block: str) -> None:
-        assert compile_definition(read_definition(whole(block))).warnings == ()
+    def test_each_compiles_without_a_warning_and_fits_the_actions_there_are(self, block: str) -> None:
+        definition = read_definition(whole(block))
+        assert compile_definition(definition).warnings == ()
+        offered = [point.load().description() for point in entry_points(group="vantage.actions")]
+        assert catalogue_findings(definition, {one.name: one.model_dump(mode="json") for one in offered}) == []
 
     def test_there_is_one_of_every_trigger_step_and_form_of_condition(self) -> None:
         shown = "".join(BLOCKS)
