@@ -102,7 +102,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "POST /v1/workflows/{workflow_id}/backtests": {"days": 14, "compare_with": "published"},
-    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
+    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text.", "include_existing": None},
     "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "POST /v1/workflows/{workflow_id}/dry-run": {

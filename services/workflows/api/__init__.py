@@ -31,7 +31,7 @@ def routes(
         exchange_routes(trial),
         backtest_routes(),
         gallery_routes(),
-        definition_routes(trial),
+        definition_routes(trial, wake_jobs),
         lifecycle_routes(),
         bulk_routes(wake_jobs),
         run_routes(),

@@ -18,7 +18,7 @@ from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.operations import latest_rerun, pause_of, version_named
 from services.workflows.queries.runs import run_by_id
-from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS, event_of
+from services.workflows.rules.definitions.triggers import began_with
 
 
 class VersionUnknown(Refused):
@@ -45,8 +45,8 @@ async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkf
         raise RunNotFound
     workflow = await _version(row, version, published, tx)
     assert workflow.compiled is not None
-    wanted, trigger = event_of(workflow.compiled.definition.trigger).type, row["trigger_type"]
-    if trigger not in {wanted, *(APPOINTMENT_NEWS if workflow.compiled.anchored else ())}:
+    trigger = row["trigger_type"]
+    if trigger not in began_with(workflow.compiled.definition.trigger):
         raise TriggerDiffers(version=workflow.version)
     kind = MESSAGES[trigger]
     data = kind.model_validate(row["event"], extra="ignore")

@@ -48,6 +48,18 @@ async def active_patients(practice_id: UUID, workflow_id: UUID, people: Sequence
     return {row["patient_id"] for row in rows}
 
 
+async def active_pairs(pairs: Sequence[tuple[UUID, UUID]], tx: Tx) -> set[tuple[UUID, UUID]]:
+    """Of these (workflow and patient), those with a run that goes on."""
+    rows = await tx.rows(
+        """
+        SELECT DISTINCT workflow_id, patient_id FROM run r JOIN unnest($2::uuid[], $3::uuid[]) AS t (workflow_id, patient_id)
+          USING (workflow_id, patient_id) WHERE r.practice_id = $1 AND r.status = 'running'
+        """,
+        tx.practice_id, [workflow for workflow, _ in pairs], [patient for _, patient in pairs],
+    )  # fmt: skip
+    return {(row["workflow_id"], row["patient_id"]) for row in rows}
+
+
 async def decision_on(practice_id: UUID, event_id: UUID, workflow_id: UUID, tx: Tx) -> tuple[str, UUID | None]:
     """What was decided about one workflow at one event, and the run it started."""
     decisions = await tx.value("SELECT decisions FROM event_log WHERE practice_id = $1 AND event_id = $2", practice_id, event_id)

@@ -15,6 +15,7 @@ from services.workflows.rules.definitions.steps import (
     MAX_STEPS,
     Anchor,
     Awaited,
+    Duration,
     EventType,
     Expression,
     Part,
@@ -98,7 +99,7 @@ class Enrolment(Part):
 
     policy: Literal["every", "once", "once_while_active", "by_key"] = "every"
     key: Expression | None = None
-    again_after: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=10 * LONGEST_WAIT)] | None = None
+    again_after: Annotated[Duration, Field(ge=timedelta(minutes=1), le=10 * LONGEST_WAIT)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -55,6 +55,11 @@ class Admitting:
             return None
         return "enrolled_already" if self.policy.again_after is None or now < last[0] + self.policy.again_after else None
 
+    def owns(self, run: Running, key: str | None, at: datetime) -> None:
+        """Who comes again with the run they have is enrolled since it began, not since now."""
+        if key is not None and (key not in self.enrolled or self.enrolled[key][0] < at):
+            self.enrolled[key] = at, run
+
     def enter(self, run: Running, key: str | None, now: datetime) -> None:
         if key is not None:
             self.enrolled[key] = now, run

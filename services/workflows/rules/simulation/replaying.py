@@ -57,7 +57,7 @@ class Replayed:
         self._order = itertools.count()
         self._about: dict[UUID, dict[Running, None]] = defaultdict(dict)
         self._stories: dict[Running, tuple[object, Story]] = {}
-        self._bookings: set[UUID] = set()
+        self._bookings: dict[UUID, datetime] = {}
         self._look_back = longest_look_back(compiled)
         self._before: dict[UUID, deque[Occurred]] = defaultdict(deque)
         self._remembered: deque[Occurred] = deque()
@@ -136,30 +136,34 @@ class Replayed:
         if compiled.condition is not None and not compiled.anchored:
             verdict: Evaluated = compiled.condition.evaluate(values).verdict
             if verdict.error is not None:
-                return self._failed(f"condition_error:{verdict.error}", run, seen)
+                return self._failed(f"condition_error:{verdict.error}", run, seen, occurred.at)
             if not verdict.is_true:
                 return "filtered"
         key, error = self._admitting.key(run.patient_id, values)
         if error is not None:
-            return self._failed(error, run, seen)
+            return self._failed(error, run, seen, occurred.at)
+        if (begun := self._begun(seen)) is not None:
+            self._admitting.owns(run, key, begun)
+            return "started_already"
         refusal = self._admitting.refusal(run.patient_id, key, self._waits_already(run), occurred.at)
         return refusal or self._start(run, seen, key, occurred.at)
 
-    def _failed(self, code: str, run: Running, seen: object) -> str:
+    def _failed(self, code: str, run: Running, seen: object, now: datetime) -> str:
         """A run that fails before it begins."""
+        if self._begun(seen) is not None:
+            return "started_already"
+        self._begins(seen, now)
         self.tally.warn(code, None, run.event_id)
-        if self._is_new(seen):
-            self.tally.outcomes["failed"] += 1
+        self.tally.outcomes["failed"] += 1
         return code
 
-    def _is_new(self, seen: object) -> bool:
-        """One run per booking, whichever of its events starts it."""
-        if not isinstance(seen, AppointmentBooked):
-            return True
-        new = seen.appointment_id not in self._bookings
-        if len(self._bookings) < MAX_STARTED:
-            self._bookings.add(seen.appointment_id)
-        return new
+    def _begun(self, seen: object) -> datetime | None:
+        """Since when the booking has its run: one, whichever of its events started it."""
+        return self._bookings.get(seen.appointment_id) if isinstance(seen, AppointmentBooked) else None
+
+    def _begins(self, seen: object, now: datetime) -> None:
+        if isinstance(seen, AppointmentBooked) and len(self._bookings) < MAX_STARTED:
+            self._bookings[seen.appointment_id] = now
 
     def _waits_already(self, run: Running) -> bool:
         if not self._compiled.anchored or run.appointment_id is None:
@@ -171,8 +175,7 @@ class Replayed:
         if len(self._stories) >= MAX_RUNNING:
             self.tally.warn("too_many_running", None, run.event_id)
             return "not_followed"
-        if not self._is_new(seen):
-            return "started_already"
+        self._begins(seen, now)
         name: object = ("booked", seen.appointment_id) if isinstance(seen, AppointmentBooked) else run.event_id
         self._stories[run] = name, self._told.begin(self._side, name, run.event_id, run.patient_id)
         for subject in filter(None, (run.patient_id, run.appointment_id)):

@@ -40,8 +40,8 @@ class EngineDriver(Protocol):
     def now(self) -> datetime:
         """What time it is for this engine, aware UTC. Stories place their appointments from here."""
 
-    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None) -> UUID:
-        """Save and publish: a new workflow, or the next version of one."""
+    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None, *, include_existing: bool | None = None) -> UUID:
+        """Save and publish: a new workflow, or the next version of one. ``include_existing``: as whoever publishes says."""
 
     async def edit(self, workflow_id: UUID, definition: dict[str, Any]) -> None:
         """Save a draft and leave it."""

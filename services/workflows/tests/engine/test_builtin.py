@@ -9,6 +9,7 @@ from services.workflows.tests.engine.appointments import AnchoredSuite, ClocksSu
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
+from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
@@ -45,6 +46,9 @@ class TestStorms(StormSuite): ...
 
 
 class TestAnchored(AnchoredSuite): ...
+
+
+class TestExisting(ExistingSuite): ...
 
 
 class TestPastDue(PastDueSuite): ...

@@ -10,6 +10,7 @@ from libs.common.work import Work
 from services.workflows.tests.engine.appointments import AnchoredSuite, ClocksSuite, PastDueSuite
 from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
+from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
@@ -51,6 +52,9 @@ class TestStorms(StormSuite): ...
 
 
 class TestAnchored(AnchoredSuite): ...
+
+
+class TestExisting(ExistingSuite): ...
 
 
 class TestPastDue(PastDueSuite): ...
