@@ -24,7 +24,7 @@ def build(settings: Settings) -> Service:
         service.keeps_sealed("webhook_secret", column, PURPOSE)
     service.api(api.explanation_routes(published))
     service.api(api.insight_routes(engine))
-    service.api(api.suppression_routes())
+    service.api(api.suppression_routes(published))
     for routes in (api.exchange_routes, api.backtest_routes, api.gallery_routes, api.definition_routes, api.lifecycle_routes):
         service.api(routes())
     service.api(api.bulk_routes(partial(service.wake, "jobs")))

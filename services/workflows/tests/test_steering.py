@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from libs.common.work import Work
+from libs.contracts.actions import Outcome
 from libs.contracts.workflows import RunRequested
 from services.workflows.commands import jobs
 from services.workflows.rules.expressions.engines import ENGINES
@@ -151,6 +152,22 @@ class TestSuppression:
         assert len(await engine.runs()) == 1
         nobody = await client.put(f"/v1/workflows/suppressions/{uuid4()}", json={"reason": "x"}, headers=as_admin)
         assert nobody.status_code == 404
+
+    async def test_nobody_tries_again_or_anew_what_failed_for_them(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
+        await engine.publish(definition(send()))
+        (visit,) = await patients(engine, 1)
+        await engine.deliver(visit.booked())
+        await engine.answer((await engine.requests())[0], Outcome.FAILED, "no_address")
+        (run,) = await engine.runs()
+        assert visit.patient_id is not None
+        await engine.suppress(visit.patient_id)
+        for verb, body in (("retry", None), ("rerun", {})):
+            answer = await client.post(f"/v1/runs/{run.id}/{verb}", json=body, headers=as_admin)
+            assert (answer.status_code, answer.json()["code"]) == (409, "patient_suppressed"), verb
+            job = await post(client, "/v1/runs/bulk", as_admin, {"verb": verb, "filter": {"run_ids": [str(run.id)]}}, 201)
+            ended = await done(engine, client, as_admin, job)
+            assert (ended["done"], ended["passed"]) == (0, 1), verb
+        assert len(await engine.requests()) == 1
 
 
 class TestHostileText:

@@ -28,6 +28,7 @@ from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
 from services.workflows.rules.runs.orchestration import Orchestration
@@ -148,7 +149,11 @@ class BuiltinDriver:
 
     async def suppress(self, patient_id: UUID) -> None:
         async with self.work(self.admin) as tx:
-            await tx.execute("INSERT INTO suppression VALUES ($1, $2, 'asked', $3, $4)", self.practice, patient_id, "user:test", tx.now)
+            await suppress_patient(patient_id, SuppressPatient(reason="asked for it"), self.published, tx)
+
+    async def admit(self, patient_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await admit_patient(patient_id, tx)
 
     async def restart(self, away: timedelta = timedelta()) -> None:
         self._start()
