@@ -13,6 +13,7 @@ from services.workflows.rules.findings import DefinitionInvalid
 from services.workflows.tests.engine.world import BOOKED, CANCELLED, CONFIRMED, UPDATED, definition, heard, reminder, send, wait_for
 
 COMPARED = "event.appointment_id == trigger.appointment_id"
+OTHERWISE = "event.appointment_id != trigger['appointment_id']"
 MANUAL = {"trigger": {"kind": "manual"}, "steps": [send()]}
 
 
@@ -42,13 +43,20 @@ class TestExits:
         assert about(heard(CANCELLED) | {"about": said}) == said
 
     @pytest.mark.parametrize(
-        "exit_", [heard(UPDATED), heard(BOOKED), heard(CANCELLED, COMPARED), heard(BOOKED, COMPARED.replace("==", "!="))]
+        "exit_",
+        [
+            heard(UPDATED),
+            heard(BOOKED),
+            heard(CANCELLED, COMPARED),
+            heard(CANCELLED, OTHERWISE),
+            heard(BOOKED, COMPARED.replace("==", "!=")),
+        ],
     )
     def test_another_kind_of_event_and_one_that_is_compared_stay_as_they_are(self, exit_: dict[str, Any]) -> None:
         assert about(exit_) is None
 
-    def test_runs_that_may_be_about_no_appointment_go_by_their_patient(self) -> None:
-        assert about(heard(CANCELLED), MANUAL) is None
+    def test_a_run_that_may_be_about_one_means_that_one_and_one_that_never_is_goes_by_its_patient(self) -> None:
+        assert about(heard(CANCELLED), MANUAL) == "appointment"
         assert about(heard(CANCELLED), definition(event=UPDATED)) is None
 
     def test_what_names_no_appointment_cannot_be_about_one(self) -> None:

@@ -15,7 +15,7 @@ from libs.contracts.workflows import RunRequested
 from services.workflows.commands import jobs
 from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.world import Visit, definition, send
+from services.workflows.tests.engine.world import CANCELLED, Visit, definition, heard, send, wait
 from services.workflows.tests.steering import Client, Headers, by_hand, done, patients, post
 from services.workflows.timers import jobs as kinds_of
 
@@ -132,6 +132,24 @@ class TestByHand:
         assert (stopped["status"], stopped["done"], again["status"]) == ("cancelled", 100, "cancelled")
         await done(engine, client, as_admin, job, chunks=3)
         assert len(await engine.runs()) == 100
+
+
+class TestWhoseEventEndsARunByHand:
+    async def test_its_appointments_if_it_has_one_else_any_of_its_patient(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(by_hand(wait(), exit=[heard(CANCELLED)]))
+        (visit,) = await patients(engine, 1)
+        another = visit.again()
+        await engine.deliver(visit.booked(), another.booked())
+        begun = []
+        for appointment in ({}, {"appointment_id": str(visit.appointment_id)}):
+            wish = {"patient_id": str(visit.patient_id), **appointment}
+            begun.append((await post(client, f"/v1/workflows/{workflow}/runs", as_admin, wish, 201))["run_id"])
+        await engine.deliver(another.cancelled())
+        assert {str(run.id): run.error_code for run in await engine.runs()} == dict(zip(begun, ["exit_condition", None], strict=True))
+        await engine.deliver(visit.cancelled())
+        assert {run.error_code for run in await engine.runs()} == {"exit_condition"}
 
 
 class TestSuppression:

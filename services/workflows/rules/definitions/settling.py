@@ -1,13 +1,14 @@
 """What an author left open is decided when a definition is saved, and written into it: what is stored means the same for ever.
 
 News of an appointment (confirmed, moved, cancelled, matched) is meant of the appointment the run is about, unless the author
-says otherwise or compares the two appointments himself. A booking is another appointment by its nature. Definitions stored
+says otherwise or compares the two appointments. A booking is another appointment by its nature. Definitions stored
 before this was decided at saving keep the meaning they had: anything about the patient.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,17 +22,17 @@ APPOINTMENT = "appointment"
 _NEWS = frozenset(
     event.type for event in BY_TYPE.values() if issubclass(event, scheduling.AppointmentState) and event is not scheduling.AppointmentBooked
 )
-_COMPARED = "trigger.appointment_id"
+_COMPARED = re.compile(r"\btrigger\W+appointment_id\b")
 
 
 def settled(definition: Definition) -> dict[str, Any]:
     """The definition as it is stored, nothing left open."""
     written = definition.model_dump(mode="json", exclude_none=True)
+    for number, one in enumerate(definition.exit or ()):
+        if one.about is None and _may_be_about_an_appointment(definition) and _is_news(one):
+            written["exit"][number]["about"] = APPOINTMENT
     if not _about_an_appointment(definition):
         return written
-    for number, one in enumerate(definition.exit or ()):
-        if one.about is None and _is_news(one):
-            written["exit"][number]["about"] = APPOINTMENT
     for step, pointer, _ in walk(definition.steps):
         if isinstance(step, WaitForStep) and "about" not in step.model_fields_set and all(map(_is_news, step.events)):
             _at(written, pointer)["about"] = APPOINTMENT
@@ -40,15 +41,14 @@ def settled(definition: Definition) -> dict[str, Any]:
 
 def open_questions(definition: Definition) -> Iterator[Finding]:
     """Where news of another appointment of the same patient counts, and events that never can."""
-    about_an_appointment = _about_an_appointment(definition)
     for number, one in enumerate(definition.exit or ()):
-        if about_an_appointment and one.about is None and _is_news(one):
+        if _may_be_about_an_appointment(definition) and one.about is None and _is_news(one):
             message = "This ends the run whichever appointment of the patient it is about."
             hint = "about: appointment for the run's own, about: patient for any"
             yield Finding("any_appointment", f"/exit/{number}", message, hint=hint, severity="warning")
     for step, pointer, _ in walk(definition.steps):
         if isinstance(step, WaitForStep):
-            yield from _of_a_wait(step, pointer, about_an_appointment=about_an_appointment)
+            yield from _of_a_wait(step, pointer, about_an_appointment=_about_an_appointment(definition))
 
 
 def _of_a_wait(step: WaitForStep, pointer: str, *, about_an_appointment: bool) -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def _of_a_wait(step: WaitForStep, pointer: str, *, about_an_appointment: bool) -
             yield Finding("never_counts", f"{place}/event", message, step.id, hint="about: patient", severity="warning")
         elif step.about != APPOINTMENT and about_an_appointment and _is_news(one) and not all(map(_is_news, step.events)):
             message = "This counts whichever appointment of the patient it is about."
-            hint = f"when: event.appointment_id == {_COMPARED}"
+            hint = "when: event.appointment_id == trigger.appointment_id"
             yield Finding("any_appointment", place, message, step.id, hint=hint, severity="warning")
 
 
@@ -68,13 +68,17 @@ def _about_an_appointment(definition: Definition) -> bool:
     return issubclass(event_of(definition.trigger), scheduling.AppointmentState)
 
 
+def _may_be_about_an_appointment(definition: Definition) -> bool:
+    return "appointment_id" in event_of(definition.trigger).model_fields
+
+
 def _names_one(awaited: Awaited) -> bool:
     return awaited.event in BY_TYPE and issubclass(BY_TYPE[awaited.event], scheduling.AppointmentState)
 
 
 def _is_news(awaited: Awaited) -> bool:
     """Of an appointment there is already, whichever it is: nobody compares it with the run's."""
-    return awaited.event in _NEWS and _COMPARED not in json.dumps(awaited.model_dump(mode="json")["when"])
+    return awaited.event in _NEWS and _COMPARED.search(json.dumps(awaited.model_dump(mode="json")["when"])) is None
 
 
 def _at(written: Any, pointer: str) -> Any:

@@ -191,7 +191,7 @@ class Awaited(Part):
 class Exit(Awaited):
     """An event that ends the run: ``about`` its own appointment, or anything of its patient.
 
-    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, cancelled, matched) where a run is about
+    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, cancelled, matched) where a run can be about
     an appointment, unless ``when`` compares with ``trigger.appointment_id``; else the patient. A run about no appointment goes by its patient.
     """
 
