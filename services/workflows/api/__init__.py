@@ -27,7 +27,7 @@ def routes(
     return (
         explanation_routes(published),
         insight_routes(engine),
-        suppression_routes(),
+        suppression_routes(published),
         exchange_routes(trial),
         backtest_routes(),
         gallery_routes(),

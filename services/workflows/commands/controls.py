@@ -20,7 +20,7 @@ from services.workflows.commands.handover import call
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
-from services.workflows.queries.operations import active_pairs
+from services.workflows.queries.operations import active_pairs, suppressed_among
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.orchestration import BUILTIN
@@ -77,6 +77,10 @@ RULES: dict[Verb, _Rule] = {
 }
 
 
+class PatientSuppressed(Conflict):
+    """The run's patient is on the suppression list: nothing more is done for them."""
+
+
 class NothingToRetry(Conflict):
     """The run failed before its first step, or too often: run it again from what started it."""
 
@@ -105,7 +109,7 @@ async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> Non
 async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
     """Try the step that failed again, as a new attempt.
 
-    Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``; ``AnotherRunIsActive`` where enrolment is once while active and
+    Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``, ``PatientSuppressed``; ``AnotherRunIsActive`` where enrolment is once while active and
     the patient came in again since: two runs side by side are what its author ruled out.
     """
     if not await _one("retry", run_id, published, tx):
@@ -117,8 +121,21 @@ async def steer(verb: Verb, run_ids: list[UUID], published: PublishedWorkflows, 
     found = await _at_rest([(tx.practice_id, run_id) for run_id in run_ids], published, tx)
     fitting = {key: row for key, row in found.items() if RULES[verb].fits(row)}
     if verb == "retry":
+        suppressed = await suppressed_among([patient_of(row) for row in fitting.values()], tx)
+        fitting = {key: row for key, row in fitting.items() if patient_of(row) not in suppressed}
         fitting = await _without_rivals(fitting, published, tx)
     return await _do(verb, fitting, published, tx)
+
+
+async def stop(run_ids: list[UUID], reason: str, published: PublishedWorkflows, tx: Tx) -> None:
+    """End these runs before they take up anything more, on either engine; ``reason`` becomes their error code. In the practice's turn."""
+    found = await runs_for_change([(tx.practice_id, run_id) for run_id in run_ids], tx)
+    await _end(Cancelled(reason), found, published, tx)
+
+
+def patient_of(row: Mapping[str, Any]) -> Key:
+    """Whom a run is about, with the practice. Nobody is on no list."""
+    return row["practice_id"], row["patient_id"]
 
 
 async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) -> bool:
@@ -129,6 +146,8 @@ async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) 
         raise RunNotFound
     ((_, row),) = found.items()
     if RULES[verb].fits(row):
+        if verb == "retry" and await suppressed_among([patient_of(row)], tx):
+            raise PatientSuppressed
         if verb == "retry" and not await _without_rivals(found, published, tx):
             raise AnotherRunIsActive
         return await _do(verb, found, published, tx) > 0
@@ -173,15 +192,27 @@ async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: Publ
     if not rows:
         return 0
     ids = [key[1] for key in rows]
+    if verb == "cancel":
+        return await _end(RULES[verb].event, rows, published, tx)
     if verb == "resume":
         await tx.execute(_HOLD, tx.practice_id, ids, False)
-    changes = await move_runs([(key, RULES[verb].event, tx.cause) for key in rows], published, tx)
-    await bring_to_rest(changes, published, tx)
-    if verb == "cancel":
-        await tx.execute(_WAITS_OVER, tx.practice_id, ids, tx.now)
-    elif verb == "pause":
+    moved = await _move(RULES[verb].event, rows, published, tx)
+    if verb == "pause":
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
+    return moved
+
+
+async def _end(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+    moved = await _move(event, rows, published, tx)
+    await tx.execute(_WAITS_OVER, tx.practice_id, [key[1] for key in rows], tx.now)
+    return moved
+
+
+async def _move(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+    """How many moved. Those of the durable engine are called, so that it sees where they stand."""
+    changes = await move_runs([(key, event, tx.cause) for key in rows], published, tx)
+    await bring_to_rest(changes, published, tx)
     durable = [key for key, row in rows.items() if row["engine"] != BUILTIN]
     if durable:
         await call(durable, tx)

@@ -20,6 +20,7 @@ from services.workflows.model import Workflow, WorkflowIsArchived, WorkflowStatu
 from services.workflows.queries.definitions import version_exists, version_of, workflow_by_id
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
+from services.workflows.rules.definitions.settling import settled
 from services.workflows.rules.definitions.triggers import trigger_name
 
 
@@ -83,7 +84,7 @@ class PublishedView(WorkflowView):
 async def create_workflow(cmd: SaveWorkflow, tx: Tx) -> WorkflowView:
     """Raises ``DefinitionRefused`` when an expression does not compile or the trigger is unknown."""
     refuse(compile_findings(cmd.definition))
-    workflow = Workflow.new(tx.practice_id, tx.new_id(), cmd.name, stored(cmd.definition), tx.principal.actor, tx.now)
+    workflow = Workflow.new(tx.practice_id, tx.new_id(), cmd.name, settled(cmd.definition), tx.principal.actor, tx.now)
     tx.session.add(workflow)
     return WorkflowView.of(workflow)
 
@@ -95,7 +96,7 @@ async def edit_workflow(workflow_id: UUID, cmd: SaveWorkflow, tx: Tx, *, if_vers
     """
     refuse(compile_findings(cmd.definition))
     workflow = await existing(workflow_id, tx, if_version=if_version)
-    workflow.edit(cmd.name, stored(cmd.definition), tx.now)
+    workflow.edit(cmd.name, settled(cmd.definition), tx.now)
     return WorkflowView.of(workflow)
 
 

@@ -50,7 +50,7 @@ class ExplainedStep(BaseModel):
 
 
 class ExplainedRun(BaseModel):
-    """What came of a decision."""
+    """What came of a decision. ``error_code`` is ``suppressed`` when it ended because its patient was put on the suppression list."""
 
     id: UUID
     status: str

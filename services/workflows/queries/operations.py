@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from libs.common.work import Tx
+from services.workflows.queries.world import Key
 
 
 async def scheduled(practice_id: UUID, tx: Tx) -> list[asyncpg.Record]:
@@ -146,6 +147,26 @@ async def active_runs(workflow_id: UUID, patient_id: UUID, but: UUID, limit: int
         tx.practice_id, workflow_id, patient_id, but, limit,
     )  # fmt: skip
     return [row["id"] for row in rows]
+
+
+async def runs_of_patient(patient_id: UUID, limit: int, tx: Tx) -> list[UUID]:
+    """Runs that go on for a patient, of whatever workflow."""
+    rows = await tx.rows(
+        "SELECT id FROM run WHERE practice_id = $1 AND patient_id = $2 AND status = 'running' ORDER BY id LIMIT $3",
+        tx.practice_id,
+        patient_id,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def suppressed_among(patients: Sequence[Key], tx: Tx) -> set[Key]:
+    """Which of these (practice and patient) are on the suppression list."""
+    rows = await tx.rows(
+        "SELECT practice_id, patient_id FROM suppression JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, patient_id) USING (practice_id, patient_id)",
+        [practice_id for practice_id, _ in patients], [patient_id for _, patient_id in patients],
+    )  # fmt: skip
+    return {(row["practice_id"], row["patient_id"]) for row in rows}
 
 
 async def suspended(practice_id: UUID, tx: Tx) -> bool:

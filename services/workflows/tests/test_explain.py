@@ -111,6 +111,18 @@ class TestVerdicts:
         (explanation,) = await ask(event_id=said.id)
         assert of(explanation, workflow)["verdict"] == "suppressed"
 
+    async def test_that_a_run_ended_because_its_patient_was_suppressed_is_told(self, engine: BuiltinDriver, ask: Any) -> None:
+        workflow = await engine.publish(definition(wait(), send()))
+        visit = Visit()
+        said = await told(engine, visit)
+        assert visit.patient_id is not None
+        await engine.suppress(visit.patient_id)
+        (explanation,) = await ask(event_id=said.id)
+        found = of(explanation, workflow)
+        (run,) = found["runs"]
+        assert (found["verdict"], run["status"], run["error_code"]) == ("started", "cancelled", "suppressed")
+        assert [(step["step_id"], step["status"]) for step in run["steps"]] == [("pause", "cancelled")]
+
     async def test_what_was_not_published_then_or_has_another_trigger_is_listed_too(self, engine: BuiltinDriver, ask: Any) -> None:
         gone = await engine.publish(definition())
         await engine.unpublish(gone)

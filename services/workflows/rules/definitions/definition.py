@@ -14,9 +14,9 @@ from services.workflows.rules.definitions.steps import (
     MAX_DEPTH,
     MAX_STEPS,
     Anchor,
-    Awaited,
     Duration,
     EventType,
+    Exit,
     Expression,
     Part,
     PastDue,
@@ -115,13 +115,13 @@ class Enrolment(Part):
 class Definition(Part):
     """What a workflow does. Frozen when published; a run keeps the version it started with.
 
-    An event of ``exit`` about the run's patient (or appointment) ends the run wherever it is.
+    An event of ``exit`` about the run's patient or appointment ends the run wherever it is.
     """
 
     trigger: Trigger
     condition: Condition | None = None
     enrolment: Enrolment | None = None
-    exit: Annotated[list[Awaited], Field(max_length=MAX_EXITS)] | None = None
+    exit: Annotated[list[Exit], Field(max_length=MAX_EXITS)] | None = None
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
 
     @model_validator(mode="after")

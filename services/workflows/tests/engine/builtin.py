@@ -37,6 +37,7 @@ from services.workflows.commands.definitions import (
 )
 from services.workflows.commands.jobs import show_job
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
 from services.workflows.rules.expressions.engines import ENGINES
@@ -171,7 +172,11 @@ class BuiltinDriver:
 
     async def suppress(self, patient_id: UUID) -> None:
         async with self.work(self.admin) as tx:
-            await tx.execute("INSERT INTO suppression VALUES ($1, $2, 'asked', $3, $4)", self.practice, patient_id, "user:test", tx.now)
+            await suppress_patient(patient_id, SuppressPatient(reason="asked for it"), self.published, tx)
+
+    async def admit(self, patient_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await admit_patient(patient_id, tx)
 
     async def restart(self, away: timedelta = timedelta()) -> None:
         self._start()

@@ -75,7 +75,10 @@ class EngineDriver(Protocol):
         """Somebody wants the step that failed tried again."""
 
     async def suppress(self, patient_id: UUID) -> None:
-        """Nothing starts for this patient from now on."""
+        """Somebody puts this patient, whom the engine knows, on the suppression list."""
+
+    async def admit(self, patient_id: UUID) -> None:
+        """Off the list again."""
 
     async def restart(self, away: timedelta = timedelta()) -> None:
         """The process is gone, for so long, and another one is there and does what fell due meanwhile."""

@@ -83,15 +83,6 @@ class EnrolmentSuite:
         await engine.deliver(same.booked(), another.booked())
         assert len(await engine.runs()) == 2
 
-    async def test_nothing_starts_for_somebody_on_the_suppression_list(self, engine: EngineDriver) -> None:
-        await engine.publish(definition())
-        visit, other = Visit(), Visit()
-        assert visit.patient_id is not None
-        await engine.suppress(visit.patient_id)
-        await engine.deliver(visit.registered(), other.registered(), visit.booked(), other.booked())
-        assert [request.patient_id for request in await engine.requests()] == [other.patient_id]
-        assert len(await engine.runs()) == 1
-
     async def test_one_run_waits_for_the_time_of_an_appointment(self, engine: EngineDriver) -> None:
         await engine.publish(reminder("trigger"))
         visit = Visit(starts_at=engine.now + 5 * DAY)

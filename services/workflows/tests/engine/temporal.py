@@ -169,6 +169,10 @@ class TemporalDriver(BuiltinDriver):
         await super().resume(run_id)
         await self.settle()
 
+    async def suppress(self, patient_id: UUID) -> None:
+        await super().suppress(patient_id)
+        await self.settle()
+
     async def retry(self, run_id: UUID) -> None:
         await super().retry(run_id)
         await self.settle()

@@ -14,6 +14,7 @@ from services.workflows.tests.engine.holding import HoldingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
+from services.workflows.tests.engine.suppressing import SuppressionSuite
 from services.workflows.tests.engine.waiting import EventWaitsSuite, LocalTimesSuite
 
 
@@ -64,6 +65,9 @@ class TestEventWaits(EventWaitsSuite): ...
 
 
 class TestEnrolment(EnrolmentSuite): ...
+
+
+class TestSuppression(SuppressionSuite): ...
 
 
 class TestRetries(RetriesSuite): ...
