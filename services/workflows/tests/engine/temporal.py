@@ -131,6 +131,10 @@ class TemporalDriver(BuiltinDriver):
         assert row is not None
         return row["called"], row["due"]
 
+    async def finish(self, job_id: UUID) -> None:
+        await super().finish(job_id)
+        await self.settle()
+
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await super().deliver_elsewhere(practice, *said)
         await self.settle()
@@ -171,6 +175,10 @@ class TemporalDriver(BuiltinDriver):
 
     async def resume_workflow(self, workflow_id: UUID) -> None:
         await super().resume_workflow(workflow_id)
+        await self.settle()
+
+    async def suppress(self, patient_id: UUID) -> None:
+        await super().suppress(patient_id)
         await self.settle()
 
     async def retry(self, run_id: UUID) -> None:
