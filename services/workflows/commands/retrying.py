@@ -8,8 +8,10 @@ from typing import Any
 from libs.common.work import Tx
 from libs.contracts.scheduling import AppointmentCancelled
 from services.workflows.commands.arrivals import EXIT, left_since
+from services.workflows.commands.matching import find_patients_of
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.queries.operations import pause_of
+from services.workflows.commands.runs import SUPPRESSED
+from services.workflows.queries.operations import pause_of, suppressed_among
 from services.workflows.queries.runs import called_off_since
 from services.workflows.queries.world import Key
 from services.workflows.rules.definitions.steps import WaitUntilStep
@@ -22,14 +24,19 @@ _HELD = "UPDATE run SET held = true WHERE practice_id = $1 AND id = ANY($2::uuid
 async def tries(rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> list[tuple[Key, Input]]:
     """What each of these failed runs is to be given. A run of a paused workflow begins held.
 
-    While it was failed nobody told it what would have ended it: an exit condition that came true, the end of the appointment
-    whose time it had waited for. Such a run ends now and asks for nothing.
+    While it was failed nobody told it whose its appointment is, nor what would have ended it: an exit condition that came true,
+    the end of the appointment whose time it had waited for. A run that is over so ends now and asks for nothing.
     """
+    found = await find_patients_of(rows, tx)
+    listed = await suppressed_among([(row["practice_id"], row["patient_id"]) for row in found], tx) if found else set()
+    rows = {**rows, **{(row["practice_id"], row["id"]): row for row in found}}
     paused = {workflow for workflow in {row["workflow_id"] for row in rows.values()} if await pause_of(workflow, tx)}
     off = await _called_off(rows, published, tx)
     inputs: list[tuple[Key, Input]] = []
     for key, row in rows.items():
-        reason = APPOINTMENT_CANCELLED if key in off else EXIT if await left_since(row, row["finished_at"], published, tx) else None
+        reason = SUPPRESSED if (key[0], row["patient_id"]) in listed else APPOINTMENT_CANCELLED if key in off else None
+        if reason is None and await left_since(row, row["finished_at"], published, tx):
+            reason = EXIT
         inputs.append((key, Retried(held=reason is not None or row["workflow_id"] in paused)))
         if reason is not None:
             inputs.append((key, Cancelled(reason)))
