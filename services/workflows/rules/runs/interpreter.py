@@ -107,7 +107,10 @@ def _late(compiled: CompiledDefinition, state: State, event: Input, around: Surr
         return state, []
     here = program[state.cursor]
     if isinstance(event, Retried) and state.status is Status.FAILED and state.attempt < MAX_ATTEMPTS:
-        again = replace(state, status=Status.RUNNING, waiting=False, error_code=None, attempt=state.attempt + 1)
+        attempt = state.attempt + 1
+        again = replace(
+            state, status=Status.RUNNING, waiting=False, error_code=None, attempt=attempt, retried=attempt, paused=event.held
+        )  # fmt: skip
         return _go_on(compiled, (again, []), around, now)
     asked = isinstance(event, StepResult) and isinstance(here, ActionStep) and here.id == event.step_id and _asked(state, event)
     if isinstance(event, StepResult) and asked and state.waiting and state.status is Status.CANCELLED:
@@ -138,7 +141,7 @@ def _begin(here: Instruction, compiled: CompiledDefinition, state: State, around
         case StopStep():
             return end(state, Status.COMPLETED, None, [Stopped(here.id)])
         case Jump(target) | Rescue(_, _, target):
-            return replace(state, cursor=target, attempt=0), []
+            return replace(state, cursor=target, attempt=0, retried=0), []
         case Choice():
             return _choose(compiled, here, state, around)
         case Gate():
@@ -158,7 +161,7 @@ def _choose(compiled: CompiledDefinition, choice: Choice, state: State, around: 
             break
     target = choice.targets[-1 if taken is None else taken]
     effect: list[Effect] = [Branched(choice.step.id, taken)]
-    return replace(state, cursor=target, attempt=0), effect
+    return replace(state, cursor=target, attempt=0, retried=0), effect
 
 
 def _ask(compiled: CompiledDefinition, state: State, around: Surroundings) -> Moved:
@@ -170,4 +173,4 @@ def _ask(compiled: CompiledDefinition, state: State, around: Surroundings) -> Mo
         return end(state, Status.FAILED, f"condition_error:{verdict.error}", [])
     if not verdict.is_true:
         return end(state, Status.COMPLETED, None, [Skipped(FILTERED)])
-    return replace(state, cursor=state.cursor + 1, attempt=0), []
+    return replace(state, cursor=state.cursor + 1, attempt=0, retried=0), []

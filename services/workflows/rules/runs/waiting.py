@@ -83,7 +83,7 @@ def arrived(step: WaitForStep, state: State, event: EventArrived) -> Moved:
 
 
 def re_anchor(step: WaitUntilStep, state: State, around: Surroundings, now: datetime) -> Moved:
-    """When it is due now that the appointment is where it is. The same as before changes nothing.
+    """When it is due now that the appointment is where it is. The same as before changes nothing, and is still met for a moment.
 
     Of a paused run only the time is kept up to date: what becomes of one that is over is decided when it is resumed.
     """
@@ -98,7 +98,8 @@ def re_anchor(step: WaitUntilStep, state: State, around: Surroundings, now: date
     due, held = found
     if due > now or state.paused:
         return (state, []) if due == state.due else _until(step.id, "wait_until", state, due)
-    return _over(step, state, goes_on(step.past_due, held, now))
+    met = due == state.due and now <= due + LATE  # the timer is about to ring
+    return _over(step, state, met or goes_on(step.past_due, held, now))
 
 
 def _anchor_rang(step: WaitUntilStep, state: State, around: Surroundings, now: datetime) -> Moved:

@@ -36,6 +36,7 @@ from services.workflows.commands.definitions import (
     unpublish_workflow,
 )
 from services.workflows.commands.jobs import show_job
+from services.workflows.commands.pausing import pause_workflow, resume_workflow
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
@@ -109,6 +110,10 @@ class BuiltinDriver:
     async def deliver(self, *said: Said) -> None:
         await self.deliver_elsewhere(self.practice, *said)
 
+    async def deliver_later(self, after: timedelta, *said: Said) -> None:
+        self.now += after
+        await self.deliver(*said)
+
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await self.batches.handle([self.record(one, practice) for one in said])
         await self.redrive.due()
@@ -164,6 +169,17 @@ class BuiltinDriver:
     async def resume(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:
             await resume_run(run_id, self.published, tx)
+        await self._fire()
+
+    async def pause_workflow(self, workflow_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await pause_workflow(workflow_id, tx)
+
+    async def resume_workflow(self, workflow_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await resume_workflow(workflow_id, tx)
+        while await jobs.work_on(self.work, kinds_of(ENGINES["cel-cpp"], self.published)):
+            self.now += jobs.PACE
         await self._fire()
 
     async def retry(self, run_id: UUID) -> None:

@@ -51,6 +51,9 @@ class EngineDriver(Protocol):
     async def deliver(self, *said: Said) -> None:
         """One batch from the backbone, in this order."""
 
+    async def deliver_later(self, after: timedelta, *said: Said) -> None:
+        """The same when so long has passed, before anything that fell due meanwhile happens."""
+
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         """The same for another practice."""
 
@@ -70,6 +73,12 @@ class EngineDriver(Protocol):
     async def pause(self, run_id: UUID) -> None: ...
 
     async def resume(self, run_id: UUID) -> None: ...
+
+    async def pause_workflow(self, workflow_id: UUID) -> None:
+        """Nothing of it begins until it is resumed."""
+
+    async def resume_workflow(self, workflow_id: UUID) -> None:
+        """It goes on, and so does what was held with it."""
 
     async def retry(self, run_id: UUID) -> None:
         """Somebody wants the step that failed tried again."""

@@ -12,6 +12,7 @@ from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
 from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
+from services.workflows.tests.engine.matching import MatchingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
@@ -83,6 +84,9 @@ class TestErrorPolicy(ErrorPolicySuite): ...
 
 
 class TestRetryByHand(RetryByHandSuite): ...
+
+
+class TestMatching(MatchingSuite): ...
 
 
 class TestHolding(HoldingSuite): ...
