@@ -9,7 +9,7 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from libs.common.command import Command, Line
 from libs.common.work import Tx
-from services.workflows.commands.checks import compile_findings, read, refuse
+from services.workflows.commands.checks import read, refuse, save_findings
 from services.workflows.commands.definitions import SaveWorkflow, WorkflowNotFound, WorkflowView, create_workflow
 from services.workflows.queries.definitions import workflow_by_id, workflow_ids
 from services.workflows.rules.definitions.exchange import FileRefused, exported, parts_of, strangers
@@ -45,5 +45,5 @@ async def import_workflow(cmd: ImportWorkflow, tx: Tx) -> WorkflowView:
         refuse([Finding("invalid_name", "/name", "A name is one line of 1 to 200 characters.")], "")
         raise
     definition = read(written)
-    refuse([*strangers(definition, await workflow_ids(tx)), *compile_findings(definition)])
+    refuse([*strangers(definition, await workflow_ids(tx)), *await save_findings(definition, tx)])
     return await create_workflow(SaveWorkflow(name=name, definition=definition), tx)
