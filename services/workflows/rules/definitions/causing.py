@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from libs.contracts import scheduling
+from services.workflows.rules.definitions.bounding import bounded_steps
 from services.workflows.rules.definitions.definition import AnchoredTrigger, Definition, EventTrigger, ScheduleTrigger
 from services.workflows.rules.definitions.steps import ActionStep, walk
 from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS
 from services.workflows.rules.findings import Finding
 
 START, STOP = "start_workflow", "stop_workflow"
+_ENDS_IT = "a condition that may be false, a wait of a day, or an enrolment such as once_while_active keeps it from going round"
 _TOUCHES = frozenset({"email", "phone"})
 """An action that uses one of these and may not be repeated reaches a person."""
 
@@ -62,24 +64,24 @@ def workflow_of(step: ActionStep) -> UUID | None:
 
 
 def chain_findings(definition: Definition, around: Surrounding) -> list[Finding]:
-    """Does what this workflow does start it again, at once or by way of others? Without any condition that is an error."""
+    """Does what this workflow does start it again, at once or by way of others? When nothing stands before it that is an error."""
     everyone = {around.id: Neighbour(around.id, around.name, definition)} | {one.id: one for one in around.neighbours}
+    bounded = bounded_steps(definition)
     found: list[Finding] = []
     for step, pointer in actions(definition):
         way = _way_back(step, around.id, everyone, around.offered)
         if way is None:
             continue
         names = " → ".join([around.name, *way])
-        bounded = any(one is not None for one in (definition.condition, definition.enrolment, step.when))
         if len(way) > 1:
             message = "What this step causes starts another workflow, which starts this one again."
             found.append(Finding("workflows_start_each_other", f"{pointer}/action", message, step.id, hint=names, severity="warning"))
             continue
         message = "What this step causes starts this workflow again."
-        hint = "a condition, or an enrolment such as once_while_active, ends it" if not bounded else names
-        found.append(
-            Finding("triggers_itself", f"{pointer}/action", message, step.id, hint=hint, severity="warning" if bounded else "error")
-        )
+        if step.id in bounded:
+            found.append(Finding("triggers_itself", f"{pointer}/action", message, step.id, hint=names, severity="warning"))
+        else:
+            found.append(Finding("triggers_itself", f"{pointer}/action", message, step.id, hint=_ENDS_IT))
     return found
 
 
