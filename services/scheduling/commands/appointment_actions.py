@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 
 from libs.common.actions import Effect, NewsAwaited
-from libs.common.command import Command, Line
+from libs.common.command import LINE_SCHEMA, Command, Line
 from libs.common.errors import Refused
 from libs.common.work import Tx
 from services.scheduling.commands.appointments import (
@@ -30,16 +30,19 @@ class BookForPatient(Command):
     """The parameters of the action ``book_appointment``."""
 
     resource: Resource = Field(title="Resource", description="Whose time, or which room, is taken.")
-    title: Line = Field(title="Title", description="What the appointment is about.")
+    title: Line = Field(title="Title", description="What the appointment is about.", json_schema_extra=LINE_SCHEMA)
     starts_at: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
         title="Starts at",
         description="Date and time, ISO 8601; without an offset it is the time of day in the time zone below.",
         examples=["2030-01-07T09:00:00+01:00", "{{event.values.starts_at}}"],
+        json_schema_extra={"format": "local-date-time"},
     )
     duration_minutes: Annotated[int, Field(ge=SHORTEST_MINUTES, le=LONGEST_MINUTES)] = Field(
         default=30, title="Minutes", description="How long it takes."
     )
-    time_zone: Line = Field(default="UTC", title="Time zone", description="IANA name, like Europe/Berlin.")
+    time_zone: Line = Field(
+        default="UTC", title="Time zone", description="IANA name, like Europe/Berlin.", json_schema_extra={"format": "time-zone"}
+    )
 
 
 class BookForPatientResult(BaseModel):

@@ -144,7 +144,8 @@ class TestAWorkflowThatTriggersItself:
         assert [one.code for one in found] == ["triggers_itself"]
 
     def test_starting_itself_by_name_is_seen(self) -> None:
-        assert said(definition(act("start_workflow", workflow_id=str(HOME)))) == [("triggers_itself", "/steps/0/action", "act", "error")]
+        again = definition(act("start_workflow", workflow_id=str(HOME))) | {"trigger": {"kind": "manual"}}
+        assert said(again) == [("triggers_itself", "/steps/0/action", "act", "error")]
 
     def test_what_an_action_does_not_cause_is_no_matter(self) -> None:
         assert said(definition(act("update_patient", phone="1"))) == []
@@ -161,7 +162,7 @@ class TestWorkflowsThatStartEachOther:
 
     def test_one_that_starts_the_other_by_name(self) -> None:
         back = neighbour("Back", definition(act("start_workflow", workflow_id=str(HOME))) | {"trigger": {"kind": "manual"}})
-        there = definition(act("start_workflow", workflow_id=str(back.id)))
+        there = definition(act("start_workflow", workflow_id=str(back.id))) | {"trigger": {"kind": "manual"}}
         assert said(there, back) == [("workflows_start_each_other", "/steps/0/action", "act", "warning")]
 
     def test_a_circle_of_others_that_does_not_come_by_here_is_theirs(self) -> None:
@@ -173,6 +174,26 @@ class TestWorkflowsThatStartEachOther:
         for action in ("start_workflow", "stop_workflow"):
             found = said(definition(act(action, workflow_id=str(uuid4()))))
             assert found == [("unknown_workflow", "/steps/0/parameters/workflow_id", "act", "error")]
+
+
+class TestAWorkflowThatIsToBeStarted:
+    def test_one_that_is_started_by_something_else_is_a_warning(self) -> None:
+        other = neighbour("Other", definition(event=EmailStatusChanged.type))
+        found = said(definition(act("start_workflow", workflow_id=str(other.id))), other)
+        assert found == [("workflow_not_manual", "/steps/0/parameters/workflow_id", "act", "warning")]
+        found = said(definition(act("start_workflow", workflow_id=str(HOME))))
+        assert found == [("workflow_not_manual", "/steps/0/parameters/workflow_id", "act", "warning")]
+
+    def test_one_that_is_not_published_is_a_warning(self) -> None:
+        draft = uuid4()
+        around = Surrounding(HOME, "Mine", OFFERED, [], frozenset({draft}))
+        for action, codes in (("start_workflow", ["workflow_not_published"]), ("stop_workflow", [])):
+            parsed = Definition.model_validate(definition(act(action, workflow_id=str(draft))))
+            assert [one.code for one in analysed(parsed, around)] == codes
+
+    def test_one_that_is_started_by_hand_is_fine(self) -> None:
+        other = neighbour("Other", definition(wait()) | {"trigger": {"kind": "manual"}})
+        assert said(definition(act("start_workflow", workflow_id=str(other.id)), event=EmailStatusChanged.type), other) == []
 
 
 class TestTheSameMessageTwice:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from libs.contracts import scheduling
 from services.workflows.rules.definitions.bounding import bounded_steps
-from services.workflows.rules.definitions.definition import AnchoredTrigger, Definition, EventTrigger, ScheduleTrigger
+from services.workflows.rules.definitions.definition import AnchoredTrigger, Definition, EventTrigger, ManualTrigger, ScheduleTrigger
 from services.workflows.rules.definitions.steps import ActionStep, walk
 from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS
 from services.workflows.rules.findings import Finding
@@ -46,13 +46,32 @@ def actions(definition: Definition) -> Iterator[tuple[ActionStep, str]]:
 
 
 def reference_findings(definition: Definition, around: Surrounding) -> list[Finding]:
-    """Steps that name a workflow the practice does not have."""
-    message = "There is no such workflow in this practice."
-    return [
-        Finding("unknown_workflow", f"{pointer}/parameters/workflow_id", message, step.id)
-        for step, pointer in actions(definition)
-        if step.action in {START, STOP} and (named := workflow_of(step)) is not None and named not in {*around.known, around.id}
-    ]
+    """Steps that name a workflow the practice does not have, or start one that cannot be started."""
+    found: list[Finding] = []
+    for step, pointer in actions(definition):
+        named = workflow_of(step) if step.action in {START, STOP} else None
+        if named is None:
+            continue
+        place = f"{pointer}/parameters/workflow_id"
+        if named not in {*around.known, around.id}:
+            found.append(Finding("unknown_workflow", place, "There is no such workflow in this practice.", step.id))
+        elif step.action == START:
+            found += _not_startable(step, place, definition if named == around.id else _definition_of(named, around))
+    return found
+
+
+def _not_startable(step: ActionStep, place: str, target: Definition | None) -> Iterator[Finding]:
+    if target is None:
+        message, hint = "This workflow is not published: the step fails until it is.", "publish it first"
+        yield Finding("workflow_not_published", place, message, step.id, hint=hint, severity="warning")
+    elif not isinstance(target.trigger, ManualTrigger):
+        message, hint = "This workflow is not started by hand: the step fails.", "the trigger of the other workflow has to be manual"
+        yield Finding("workflow_not_manual", place, message, step.id, hint=hint, severity="warning")
+
+
+def _definition_of(workflow_id: UUID, around: Surrounding) -> Definition | None:
+    """What is published of it."""
+    return next((one.definition for one in around.neighbours if one.id == workflow_id), None)
 
 
 def workflow_of(step: ActionStep) -> UUID | None:
@@ -107,7 +126,8 @@ def _started(step: ActionStep, everyone: Mapping[UUID, Neighbour], offered: Mapp
     """The workflows that start because of what an action does."""
     if step.action == START:
         named = workflow_of(step)
-        return [named] if named is not None and named in everyone else []
+        target = everyone.get(named) if named is not None else None
+        return [target.id] if target is not None and isinstance(target.definition.trigger, ManualTrigger) else []
     caused = set(offered.get(step.action, {}).get("causes") or ())
     return [one.id for one in everyone.values() if caused & set(_starters(one.definition))]
 
