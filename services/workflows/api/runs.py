@@ -16,7 +16,7 @@ from services.workflows.commands.controls import cancel_run, pause_run, resume_r
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.reruns import rerun_run
 from services.workflows.commands.runs import RunNotFound
-from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes
+from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes, unknown_effects
 from services.workflows.rules.runs.states import Status
 
 Word = Annotated[str | None, Query(max_length=200)]
@@ -70,6 +70,23 @@ class StuckView(BaseModel):
     since: datetime
 
 
+class UnknownEffect(BaseModel):
+    """A step whose outcome nobody knows. ``since`` is when it was asked for; by ``effect_key`` the other side knows it."""
+
+    run_id: UUID
+    workflow_id: UUID
+    workflow_name: str
+    version: int
+    patient_id: UUID | None
+    run_status: str
+    step_id: str
+    action: str | None
+    effect_key: UUID | None
+    attempt: int
+    error_code: str | None
+    since: datetime
+
+
 class RunDetail(RunView):
     steps: list[StepView]
     stuck: list[StuckView]
@@ -111,6 +128,14 @@ def run_routes() -> Routes:
             found = await runs(tx, **wanted, after=door.position(cursor), limit=limit)
             views = [RunView.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.started_at.isoformat(), view.id))
+
+    @router.get("/runs/unknown-effects", response_model=Page[UnknownEffect], **needs(Permission.RUNS_READ))
+    async def unknown(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[UnknownEffect]:
+        """List what was asked for and never answered for: steps whose outcome is unknown, the oldest first."""
+        async with door.work() as tx:
+            found = await unknown_effects(tx, after=door.position(cursor), limit=limit)
+            views = [UnknownEffect.model_validate(dict(row)) for row in found]
+            return door.page(views, limit, lambda view: (view.since.isoformat(), view.run_id, view.step_id))
 
     @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:
