@@ -11,7 +11,9 @@ from libs.common.errors import Refused
 from libs.common.work import Tx
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, published, workflow_ids
+from services.workflows.queries.world import practices
 from services.workflows.rules.definitions.analysis import Neighbour, Surrounding, analysed
+from services.workflows.rules.definitions.calendar import calendar_of
 from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
@@ -90,7 +92,8 @@ async def save_findings(definition: Definition, tx: Tx) -> list[Finding]:
 async def publish_findings(workflow: Workflow, definition: Definition, tx: Tx) -> list[Finding]:
     """What compiling finds, what is read of earlier steps, what the action catalogue says about each step, and what follows from the other workflows."""
     offered = await catalogue(tx)
-    around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx))
+    calendar = calendar_of((await practices([tx.practice_id], tx))[tx.practice_id])
+    around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx), calendar, tx.now)
     found = compile_findings(definition) + output_findings(definition, offered)
     return found + catalogue_findings(definition, offered) + analysed(definition, around)
 

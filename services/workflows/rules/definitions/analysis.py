@@ -17,6 +17,7 @@ from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.settling import open_questions
 from services.workflows.rules.definitions.steps import ActionStep, BranchStep, Step, StopStep, walk, ways
 from services.workflows.rules.definitions.triggers import event_of
+from services.workflows.rules.definitions.unmet import time_findings, unmet_findings
 from services.workflows.rules.expressions.context import shapes_for
 from services.workflows.rules.expressions.shapes import Shapes
 from services.workflows.rules.expressions.templates import is_template, split
@@ -33,7 +34,9 @@ _SECRET = re.compile(r"(?i)authorization|secret|password|passwd|token|api[_-]?ke
 def analysed(definition: Definition, around: Surrounding) -> list[Finding]:
     """Everything that can be said about a definition among its neighbours."""
     found = [*_never_taken(definition), *_behind_the_end(definition.steps, "/steps"), *open_questions(definition)]
-    found += [*_private(definition), *_secrets(definition)]
+    found += [*unmet_findings(definition, around.offered), *_private(definition), *_secrets(definition)]
+    if around.calendar is not None and around.now is not None:
+        found += time_findings(definition, around.calendar, around.now)
     return found + reference_findings(definition, around) + chain_findings(definition, around) + collision_findings(definition, around)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from libs.contracts import scheduling
 from services.workflows.rules.definitions.bounding import bounded_steps
+from services.workflows.rules.definitions.calendar import Calendar
 from services.workflows.rules.definitions.definition import AnchoredTrigger, Definition, EventTrigger, ManualTrigger, ScheduleTrigger
 from services.workflows.rules.definitions.steps import ActionStep, walk
 from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS
@@ -32,13 +34,18 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Surrounding:
-    """What a definition is published into. ``offered``: the action catalogue; ``known``: every workflow of the practice."""
+    """What a definition is published into. ``offered``: the action catalogue; ``known``: every workflow of the practice.
+
+    ``calendar``: when the practice is open, where that is known; ``now`` is the time of asking.
+    """
 
     id: UUID
     name: str
     offered: Mapping[str, Mapping[str, Any]]
     neighbours: list[Neighbour] = field(default_factory=list)
     known: frozenset[UUID] = frozenset()
+    calendar: Calendar | None = None
+    now: datetime | None = None
 
 
 def actions(definition: Definition) -> Iterator[tuple[ActionStep, str]]:
