@@ -32,4 +32,5 @@ STOP_WORKFLOW = ActionPlugin(
     result=StopWorkflowResult,
     handler=stop_workflow,
     idempotent=True,
+    needs_patient=True,
 )
