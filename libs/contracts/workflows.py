@@ -24,6 +24,7 @@ __all__ = [
     "RunStarted",
     "RunStuck",
     "ScheduleReached",
+    "StepResolved",
     "WebhookReceived",
     "WorkflowPublished",
     "WorkflowUnpublished",
@@ -73,6 +74,18 @@ class RunFinished(Event, type="vantage.workflows.run-finished.v1", subject="run/
     outcome: RunOutcome
     patient_id: UUID | None = None
     error_code: str | None = None
+
+
+class StepResolved(Event, type="vantage.workflows.step-resolved.v1", subject="run/{run_id}"):
+    """A person said what became of an action whose outcome was unknown. The run goes by it, whatever its owner says later."""
+
+    run_id: UUID
+    workflow_id: UUID
+    step_id: str
+    action: str
+    effect_key: UUID
+    outcome: str
+    note: Personal[str | None] = None
 
 
 class RunStuck(Event, type="vantage.workflows.run-stuck.v1", subject="run/{run_id}"):

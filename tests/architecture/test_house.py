@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from libs.contracts.actions import EffectLeft
+from libs.contracts.registry import MESSAGES
 from libs.contracts.topics import SERVICES
 from tools.lints.source import sources
 
@@ -62,3 +64,9 @@ def test_action_plug_ins_are_installed_as_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["vantage.actions"]
     installed = {point.name: point.value for point in entry_points(group="vantage.actions")}
     assert installed == declared
+
+
+def test_owners_whose_actions_leave_the_house_can_be_told_to_leave_an_effect_alone() -> None:
+    plugins = [point.load() for point in entry_points(group="vantage.actions")]
+    owners = {plugin.owner for plugin in plugins if plugin.leaves}
+    assert owners == {message.owner for message in MESSAGES.values() if issubclass(message, EffectLeft)}

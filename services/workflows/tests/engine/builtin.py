@@ -28,6 +28,7 @@ from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
 from services.workflows.rules.runs.orchestration import Orchestration
@@ -145,6 +146,11 @@ class BuiltinDriver:
     async def retry(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:
             await retry_run(run_id, self.published, tx)
+
+    async def resolve(self, run_id: UUID, step_id: str, outcome: str, note: str | None = None) -> None:
+        async with self.work(self.admin) as tx:
+            said = ResolveStep.model_validate({"outcome": outcome, "note": note})
+            await resolve_step(run_id, step_id, said, self.published, tx)
 
     async def suppress(self, patient_id: UUID) -> None:
         async with self.work(self.admin) as tx:

@@ -169,6 +169,10 @@ class TemporalDriver(BuiltinDriver):
         await super().retry(run_id)
         await self.settle()
 
+    async def resolve(self, run_id: UUID, step_id: str, outcome: str, note: str | None = None) -> None:
+        await super().resolve(run_id, step_id, outcome, note)
+        await self.settle()
+
     async def restart(self, away: timedelta = timedelta()) -> None:
         self._start()
         if away:

@@ -11,6 +11,7 @@ from services.workflows.tests.engine.appointments import AnchoredSuite, ClocksSu
 from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
 from services.workflows.tests.engine.holding import HoldingSuite
+from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
@@ -75,6 +76,9 @@ class TestErrorPolicy(ErrorPolicySuite): ...
 
 
 class TestRetryByHand(RetryByHandSuite): ...
+
+
+class TestResolving(ResolvingSuite): ...
 
 
 class TestHolding(HoldingSuite): ...
