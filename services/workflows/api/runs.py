@@ -19,6 +19,7 @@ from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.runs import RunNotFound
 from services.workflows.queries.resolutions import resolutions_of
 from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes
+from services.workflows.queries.silent import everything_stuck
 from services.workflows.rules.definitions.steps import STEP_ID
 from services.workflows.rules.runs.states import Status
 
@@ -81,11 +82,29 @@ class ResolutionView(BaseModel):
 
 
 class StuckView(BaseModel):
-    """Why somebody has to look at a run: ``no_answer``, ``unknown_outcome`` or ``nothing_to_wait_for``."""
+    """Why somebody has to look: ``no_answer``, ``unknown_outcome``, ``nothing_to_wait_for``, ``engine_silent`` or ``keeps_failing``."""
 
     step_id: str
     code: str
     since: datetime
+
+
+class StuckCause(BaseModel):
+    """One cause why somebody has to look at a run; without ``run_id`` at a schedule, whose turn ``keeps_failing``."""
+
+    run_id: UUID | None
+    workflow_id: UUID
+    workflow_name: str
+    version: int
+    step_id: str | None
+    code: str
+    since: datetime
+    raised_at: datetime
+
+    @property
+    def place(self) -> str:
+        """Among those raised at one moment, as ``everything_stuck`` has it."""
+        return "/".join(str(one) for one in (self.workflow_id, self.run_id, self.step_id, self.code) if one is not None)
 
 
 class RunDetail(RunView):
@@ -130,6 +149,14 @@ def run_routes() -> Routes:
             found = await runs(tx, **wanted, after=door.position(cursor), limit=limit)
             views = [RunView.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.started_at.isoformat(), view.id))
+
+    @router.get("/runs/stuck", response_model=Page[StuckCause], **needs(Permission.RUNS_READ))
+    async def stuck(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[StuckCause]:
+        """List what somebody has to look at, runs and schedules, and why; the oldest first. It leaves the list when the cause is gone."""
+        async with door.work() as tx:
+            found = await everything_stuck(tx, after=door.position(cursor), limit=limit)
+            views = [StuckCause.model_validate(dict(row)) for row in found]
+            return door.page(views, limit, lambda view: (view.raised_at.isoformat(), view.place))
 
     @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:

@@ -11,10 +11,11 @@ import pytest
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
 from libs.contracts.scheduling import AppointmentConfirmed
+from libs.contracts.workflows import RunStuck
 from services.workflows.commands.durable import advance_run
 from services.workflows.commands.handover import ANSWERED_WITHIN, HAPPENED, SYSTEM, call_runs
 from services.workflows.commands.runs import RunNotFound
-from services.workflows.commands.watchdog import GRACE, look_after
+from services.workflows.commands.watchdog import GRACE, TAKEN_UP, look_after
 from services.workflows.durable.activities import RunActivities
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.orchestration import TEMPORAL, Called, Orchestration, RunRef, Standing
@@ -279,3 +280,53 @@ def outbox_actors() -> Callable[[HandOverDriver], Any]:
         return {row["type"]: row["actor"] for row in rows}
 
     return actors
+
+
+class TestASilentEngine:
+    async def looked(self, engine: HandOverDriver, after: timedelta = timedelta()) -> list[str]:
+        """What is raised about runs of this practice, all in all."""
+        engine.now += after
+        await look_after([engine.practice], engine.work, engine.published)
+        return [stuck.code for stuck in await engine.said(RunStuck) if isinstance(stuck, RunStuck)]
+
+    async def test_that_is_away_is_raised_once_and_forgotten_when_it_is_back(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition())
+        await booked(engine)
+        engine.orchestrator.away = True
+        for _ in range(int(TAKEN_UP / timedelta(minutes=1))):
+            assert await engine.call() == []
+            assert await self.looked(engine, timedelta(minutes=1)) == []
+        assert await self.looked(engine, timedelta(minutes=1)) == ["engine_silent"]
+        assert await self.looked(engine, timedelta(hours=15)) == ["engine_silent"]
+        assert await engine.count("stuck") == 1
+        await engine.advance()
+        await self.looked(engine)
+        assert await engine.count("stuck") == 0
+
+    async def test_whose_every_attempt_fails_is_raised_although_it_hears(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition())
+        await booked(engine)
+        for _ in range(int(TAKEN_UP / ANSWERED_WITHIN) + 1):
+            assert len(await engine.call()) == 1
+            engine.now += ANSWERED_WITHIN + timedelta(seconds=1)
+        assert await self.looked(engine) == ["engine_silent"]
+
+    async def test_that_nobody_runs_any_more_is_raised_when_a_timer_does_not_ring(self, engine: HandOverDriver) -> None:
+        """The address of Temporal is gone from the settings, and runs on it are left."""
+        await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine)
+        await engine.advance()
+        assert await self.looked(engine, timedelta(hours=1) + TAKEN_UP) == []
+        assert await self.looked(engine, timedelta(minutes=1)) == ["engine_silent"]
+        await engine.advance()
+        await self.looked(engine)
+        assert await engine.count("stuck") == 0
+
+    async def test_is_not_silent_while_a_run_is_held(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine)
+        await engine.advance()
+        (run,) = await engine.runs()
+        await engine.pause(run.id)
+        await engine.advance()
+        assert await self.looked(engine, timedelta(days=1)) == []
