@@ -51,6 +51,7 @@ def _extras(service: str, state: State) -> dict[str, str]:
         return {
             "VANTAGE_WEBHOOKS_ALLOW_PRIVATE": "true",
             "VANTAGE_RETELL_URL": state.http("retell"),
+            "VANTAGE_CALCOM_URL": state.http("calcom"),
             "VANTAGE_LOOKUP_AFTER_SECONDS": "3",
         }
     if service == "workflows":

@@ -12,10 +12,12 @@ from pydantic import AwareDatetime
 from libs.contracts.actions import ActionDescribed, ActionRequest, ActionResult
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
+from libs.contracts.scheduling import AppointmentState
 
 __all__ = [
     "ActionDescribed",
     "ActionFinished",
+    "AppointmentIncluded",
     "ExplanationsViewed",
     "PerformAction",
     "RunFinished",
@@ -27,7 +29,11 @@ __all__ = [
     "ScheduleStuck",
     "StepResolved",
     "WebhookReceived",
+    "WorkflowArchived",
+    "WorkflowDuplicated",
     "WorkflowPublished",
+    "WorkflowRestored",
+    "WorkflowReverted",
     "WorkflowUnpublished",
 ]
 
@@ -52,6 +58,36 @@ class WorkflowUnpublished(Event, type="vantage.workflows.workflow-unpublished.v1
 
     workflow_id: UUID
     version: int
+
+
+class WorkflowDuplicated(Event, type="vantage.workflows.workflow-duplicated.v1", subject="workflow/{workflow_id}"):
+    """A draft was made of a copy of another workflow."""
+
+    workflow_id: UUID
+    source_id: UUID
+    name: str
+
+
+class WorkflowReverted(Event, type="vantage.workflows.workflow-reverted.v1", subject="workflow/{workflow_id}"):
+    """The draft is what was published as ``version``; what is in force stays. ``draft`` is the draft's new number."""
+
+    workflow_id: UUID
+    version: int
+    draft: int
+
+
+class WorkflowArchived(Event, type="vantage.workflows.workflow-archived.v1", subject="workflow/{workflow_id}"):
+    """Put away: nothing of it starts any more."""
+
+    workflow_id: UUID
+    name: str
+
+
+class WorkflowRestored(Event, type="vantage.workflows.workflow-restored.v1", subject="workflow/{workflow_id}"):
+    """Taken out again, as a draft."""
+
+    workflow_id: UUID
+    name: str
 
 
 class RunStarted(Event, type="vantage.workflows.run-started.v1", subject="run/{run_id}"):
@@ -142,6 +178,16 @@ class WebhookReceived(Event, type="vantage.workflows.webhook-received.v1", subje
     workflow_id: UUID
     body: Personal[dict[str, Any]]
     patient_id: UUID | None = None
+
+
+class AppointmentIncluded(AppointmentState, type="vantage.workflows.appointment-included.v1", subject="workflow/{workflow_id}"):
+    """A workflow takes up an appointment that was booked before it was published. The appointment is told as it is then.
+
+    ``again``: a run of the workflow was about it before, for a time that is no longer its, or until it was cancelled.
+    """
+
+    workflow_id: UUID
+    again: bool = False
 
 
 class PerformAction(ActionRequest, type="vantage.workflows.perform-action.v1", subject="effect/{effect_key}"):

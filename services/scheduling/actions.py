@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
-from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, CallAnalyzed, CallEnded, CallStarted
+from libs.contracts.scheduling import AppointmentBooked, AppointmentCancelled, AppointmentMatched, CallAnalyzed, CallEnded, CallStarted
 from services.scheduling.commands.appointment_actions import (
     BookForPatient,
     BookForPatientResult,
@@ -12,26 +12,42 @@ from services.scheduling.commands.appointment_actions import (
     book_for_patient,
     cancel_for_run,
 )
+from services.scheduling.commands.booking_actions import book_at_calcom, find_booking
 from services.scheduling.commands.call_actions import CallBooks, StartCall, StartCallResult, find_call, start_call
+from services.scheduling.commands.cancellation_actions import cancel_at_calcom, find_cancellation
 
 BOOK_APPOINTMENT = ActionPlugin(
     name="book_appointment",
     owner="scheduling",
     title="Book an appointment",
-    help="Books an appointment for the patient. When somebody else has the time the step fails with slot_taken.",
+    help=(
+        "Books an appointment for the patient: here when a resource is named, else at Cal.com. When somebody else has the time the "
+        "step fails with slot_taken, for Cal.com without an e-mail address with patient_has_no_email. A booking that waits for its "
+        "host is unknown until they decide."
+    ),
     parameters=BookForPatient,
     result=BookForPatientResult,
-    handler=book_for_patient,
-    causes=(AppointmentBooked.type,),
+    handler=book_at_calcom,
+    lookup=find_booking,
+    inside=book_for_patient,
+    personal_data=("name", "email"),
+    timeout_seconds=25.0,
+    causes=(AppointmentBooked.type, AppointmentMatched.type),
 )
 CANCEL_APPOINTMENT = ActionPlugin(
     name="cancel_appointment",
     owner="scheduling",
     title="Cancel an appointment",
-    help="Cancels an appointment of the patient. One that Cal.com keeps is cancelled there: the step fails with kept_by_calcom.",
+    help=(
+        "Cancels an appointment of the patient; one that Cal.com keeps is cancelled there. Without Cal.com's API key the step then "
+        "fails with calcom_not_configured, for a seat of a group booking with seat_kept_by_calcom."
+    ),
     parameters=CancelForRun,
     result=CancelForRunResult,
-    handler=cancel_for_run,
+    handler=cancel_at_calcom,
+    lookup=find_cancellation,
+    inside=cancel_for_run,
+    timeout_seconds=25.0,
     causes=(AppointmentCancelled.type,),
 )
 START_CALL = ActionPlugin(

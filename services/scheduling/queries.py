@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import select, tuple_
 
+from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from services.scheduling.model import Appointment, Call
 from services.scheduling.rules.attendees import AttendeeDetails, Candidate, match
@@ -27,6 +28,17 @@ SELECT d.id, d.event_id, d.event_type, d.state, d.attempts, d.next_at, d.last_st
 FROM webhook_delivery d
 WHERE d.practice_id = $1 AND ($2::timestamptz IS NULL OR (d.created_at, d.id) < ($2, $3)) ORDER BY d.created_at DESC, d.id DESC LIMIT $4
 """
+
+_BOOKING_REQUEST = """
+SELECT r.*, s.api_key, e.correlation_id, e.causation_id, e.traceparent FROM booking_request r JOIN effect e USING (practice_id, effect_key)
+LEFT JOIN calcom_settings s USING (practice_id) WHERE r.practice_id = $1 AND r.effect_key = $2
+"""
+_BOOKED_AS = """
+SELECT a.* FROM external_booking b JOIN appointment a ON a.practice_id = b.practice_id AND a.id = b.appointment_id
+WHERE b.practice_id = $1 AND b.uid = $2
+"""
+
+_CAUSE = "SELECT correlation_id, causation_id, traceparent FROM effect WHERE practice_id = $1 AND effect_key = $2"
 
 
 async def appointment_by_id(appointment_id: UUID, tx: Tx, *, for_update: bool = False) -> Appointment | None:
@@ -62,11 +74,31 @@ async def is_contact(patient_id: UUID, tx: Tx) -> bool:
     return await tx.value("SELECT true FROM contact WHERE practice_id = $1 AND patient_id = $2", tx.practice_id, patient_id) is True
 
 
-async def calcom_secrets(tx: Tx) -> asyncpg.Record | None:
-    """The sealed webhook secrets of the transaction's practice."""
-    return await tx.row(
-        "SELECT webhook_secret, previous_secret, previous_until, updated_at FROM calcom_settings WHERE practice_id = $1", tx.practice_id
-    )
+async def contact(patient_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    """What is known here of a patient; None for one who may not have arrived yet."""
+    return await tx.row("SELECT * FROM contact WHERE practice_id = $1 AND patient_id = $2", tx.practice_id, patient_id)
+
+
+async def calcom_settings(tx: Tx) -> asyncpg.Record | None:
+    """The settings of the transaction's practice, secrets and key sealed."""
+    return await tx.row("SELECT * FROM calcom_settings WHERE practice_id = $1", tx.practice_id)
+
+
+async def booking_request(effect_key: UUID, tx: Tx, *, hold: bool = False) -> asyncpg.Record | None:
+    """A booking we asked Cal.com for, with why, and the practice's sealed key. ``hold``: nobody records its outcome meanwhile."""
+    return await tx.row(_BOOKING_REQUEST + (" FOR UPDATE OF e" if hold else ""), tx.practice_id, effect_key)
+
+
+async def booked_as(key: str, tx: Tx) -> asyncpg.Record | None:
+    """The appointment that a booking of Cal.com is, by the booking's key."""
+    return await tx.row(_BOOKED_AS, tx.practice_id, key)
+
+
+async def cause_of_effect(effect_key: UUID, tx: Tx) -> Cause:
+    """Why an effect is performed."""
+    row = await tx.row(_CAUSE, tx.practice_id, effect_key)
+    assert row is not None
+    return Cause(row["correlation_id"], row["causation_id"], row["traceparent"], "")
 
 
 async def retell_settings(tx: Tx) -> asyncpg.Record | None:

@@ -7,6 +7,7 @@ from functools import partial
 from libs.common.service import Service
 from libs.contracts.workflows import ActionFinished, PerformAction
 from services.workflows import api, consumers, timers
+from services.workflows.adapters.trial import Trial
 from services.workflows.commands.backtesting import Backtests
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.webhooks import PURPOSE
@@ -22,17 +23,10 @@ def build(settings: Settings) -> Service:
     published = PublishedWorkflows(engine, orchestration)
     for column in ("secret", "previous"):
         service.keeps_sealed("webhook_secret", column, PURPOSE)
-    service.api(api.explanation_routes(published))
-    service.api(api.insight_routes(engine))
-    service.api(api.suppression_routes())
-    for routes in (api.exchange_routes, api.backtest_routes, api.gallery_routes, api.definition_routes, api.lifecycle_routes):
-        service.api(routes())
-    service.api(api.bulk_routes(partial(service.wake, "jobs")))
-    service.api(api.run_routes())
-    service.api(api.steering_routes(published))
-    service.api(api.starting_routes(engine, published, partial(service.wake, "jobs")))
-    service.api(api.webhook_routes(service.box, published))
-    service.api(api.action_routes())
+    trial = Trial(settings.cel_engine)
+    service.background(trial.open, trial.close)
+    for routes in api.routes(engine, published, trial, service.box, partial(service.wake, "jobs")):
+        service.api(routes)
     performing = service.performs(PerformAction, ActionFinished, tools={"published": published})
     service.consumes(partial(consumers.subscribe, published=published, access=service.access, performing=performing))
     service.every(seconds=0.5, run=partial(timers.fire_timers, service.work, published), name="timers")

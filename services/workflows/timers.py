@@ -10,6 +10,7 @@ from libs.common.work import Work
 from services.workflows.commands import jobs as working
 from services.workflows.commands import schedules
 from services.workflows.commands.bulk import bulk_chunk
+from services.workflows.commands.existing import include_chunk
 from services.workflows.commands.handover import CALLS, Orchestrator, call_runs
 from services.workflows.commands.history import FORGOTTEN_AT_ONCE, forget_old
 from services.workflows.commands.jobs import Do
@@ -41,6 +42,7 @@ def jobs(engine: Engine, published: PublishedWorkflows) -> Mapping[str, Do]:
         "start": partial(start_chunk, engine=engine, published=published),
         "runs": partial(bulk_chunk, published=published),
         "release": partial(release_chunk, published=published),
+        "include": partial(include_chunk, published=published),
     }
 
 

@@ -17,7 +17,7 @@ from tools.lints.source import sources
 
 ROOT = Path(__file__).resolve().parents[2]
 NOUNS = ("patient", "appointment", "booking", "clinic", "doctor", "sendgrid", "calcom", "retell", "insurance", "invoice")
-COMMON_LINES = 4000
+COMMON_LINES = 4200
 """Lines of code in libs/common without tests, docstrings, comments and blanks. Past it, something in there belongs elsewhere."""
 
 

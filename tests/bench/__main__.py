@@ -20,6 +20,7 @@ from deploy.native.connect import connector_name
 from libs.common.clock import monotonic, utc_now
 from libs.testing.probe import until
 from libs.testing.stack import Stack, running
+from tests.bench.fairness import behind_a_flood
 from tests.bench.figures import percentile, usage
 from tests.bench.load import Sent, closed, poisson
 from tests.bench.runs import event_to_action, sustained_runs
@@ -197,7 +198,7 @@ def memory(system: Stack) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the sustained run")
-    parser.add_argument("--only", choices=["outbox", "pipeline", "sustained", "runs"], default=None)
+    parser.add_argument("--only", choices=["outbox", "pipeline", "sustained", "runs", "fairness"], default=None)
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} processors, Python {platform.python_version()}\n")
     with running(traces=False) as system:
@@ -220,6 +221,9 @@ def main() -> int:
             event_to_action(system, known, 10, 20)
             event_to_action(system, known, 50, 20)
             sustained_runs(system, known, options.seconds)
+        if options.only in {None, "fairness"}:
+            people_of(system, practices[:1], 1000)
+            behind_a_flood(system, patients_of(system, practices))
         if options.only in {None, "sustained"}:
             sustained(system, practices, options.seconds, 32)
         if options.only in {None, "outbox"}:

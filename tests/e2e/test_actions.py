@@ -141,6 +141,76 @@ class TestAnAppointment:
 
 
 @pytest.fixture(scope="module")
+def calcom_key(stack: Stack, practice: Practice) -> str:
+    """The practice's account at Cal.com, with an event type whose time nobody else takes."""
+    key, event_type = f"cal_live_{secrets.token_hex(16)}", 1000 + secrets.randbelow(10**8)
+    hears_of(stack, practice, key)
+    stack.client.call("PUT", "/v1/calcom-settings", practice.admin, {"api_key": key, "event_type_id": event_type})
+    return key
+
+
+def hears_of(stack: Stack, practice: Practice, key: str, *, webhooks: bool = True) -> None:
+    """Whether the practice is told of bookings made with its key."""
+    url = f"{stack.state.gateway}/webhooks/calcom/{practice.id}" if webhooks else None
+    stack.client.simulator("calcom", "POST", "webhook", {"key": key, "url": url, "secret": practice.calcom_secret})
+
+
+def booked_by(stack: Stack, key: str, email: str) -> list[Any]:
+    """The bookings made with a key for an attendee, by Cal.com's own record."""
+    accepted = stack.client.simulator("calcom", "GET", "accepted")
+    return [line for line in accepted if (line["key"], line["attendee"]["email"]) == (key, email)]
+
+
+class TestABookingAtCalcom:
+    def book(self, hour: int) -> dict[str, Any]:
+        return act("book", "book_appointment", title="Check-up", starts_at=f"2030-02-04T{hour:02}:00:00", time_zone="Europe/Berlin")
+
+    def test_is_made_there_by_one_workflow_and_cancelled_by_another(self, stack: Stack, practice: Practice, calcom_key: str) -> None:
+        patient = register(stack, practice, time_zone="Europe/Lisbon")
+        run = went_through(stack, practice, "Book there", self.book(9), patient_id=patient["id"])
+        assert run["status"] == "completed", run
+        (taken,) = booked_by(stack, calcom_key, patient["email"])
+        assert (taken["start"], taken["attendee"]["name"], taken["attendee"]["timeZone"]) == (
+            "2030-02-04T08:00:00Z", "Jonas Berg", "Europe/Lisbon",
+        )  # fmt: skip
+        assert taken["metadata"] == {"vantage_effect": step_of(run, "book")["effect_key"]}
+        (appointment,) = items(stack, practice, "/v1/appointments", patient_id=patient["id"])
+        assert (appointment["id"], appointment["external_id"]) == (step_of(run, "book")["output"]["appointment_id"], taken["uid"])
+        again = stack.client.simulator("calcom", "POST", "resend", {"uid": taken["uid"], "times": 3})
+        assert again["statuses"] == [204, 204, 204]
+        step = act("cancel", "cancel_appointment", appointment_id="{{appointment.id}}", reason="moved away")
+        ended_run = went_through(stack, practice, "Cancel there", step, patient_id=patient["id"], appointment_id=appointment["id"])
+        assert step_of(ended_run, "cancel")["output"] == {"appointment_id": appointment["id"], "was_cancelled_already": False}, ended_run
+        (taken,) = booked_by(stack, calcom_key, patient["email"])
+        assert (taken["status"], taken["reason"]) == ("cancelled", "moved away")
+        (appointment,) = items(stack, practice, "/v1/appointments", patient_id=patient["id"])
+        assert appointment["status"] == "cancelled"
+
+    def test_of_which_neither_answer_nor_webhook_comes_is_unknown_then_looked_up(
+        self, stack: Stack, practice: Practice, calcom_key: str
+    ) -> None:
+        patient = register(stack, practice)
+        workflow = publish(stack, practice, "Lost booking", {"trigger": MANUAL, "steps": [self.book(11)]})
+        hears_of(stack, practice, calcom_key, webhooks=False)
+        stack.client.simulator("calcom", "POST", "faults", {"kind": "lose", "times": 1})
+        run_id = start(stack, practice, workflow, patient_id=patient["id"])
+        stack.client.until("the doubt", lambda: step_of(run_of(stack, practice, run_id), "book").get("status") == "unknown")
+        run = ended(stack, practice, run_id)
+        hears_of(stack, practice, calcom_key)
+        (taken,) = booked_by(stack, calcom_key, patient["email"])
+        (appointment,) = items(stack, practice, "/v1/appointments", patient_id=patient["id"])
+        assert (run["status"], appointment["external_id"]) == ("completed", taken["uid"])
+        assert step_of(run, "book")["output"]["appointment_id"] == appointment["id"]
+
+    def test_of_a_taken_time_fails_with_its_code(self, stack: Stack, practice: Practice, calcom_key: str) -> None:
+        first, second = register(stack, practice), register(stack, practice)
+        workflow = publish(stack, practice, "Taken there", {"trigger": MANUAL, "steps": [self.book(13)]})
+        runs = [ended(stack, practice, start(stack, practice, workflow, patient_id=one["id"])) for one in (first, second)]
+        assert [(run["status"], run["error_code"]) for run in runs] == [("completed", None), ("failed", "slot_taken")]
+        assert booked_by(stack, calcom_key, second["email"]) == []
+
+
+@pytest.fixture(scope="module")
 def number(stack: Stack, practice: Practice) -> str:
     """The number the practice calls from; Retell reports about its calls when it is told to."""
     key, number = f"key_{secrets.token_hex(16)}", f"+4930{secrets.randbelow(10**7):07}"

@@ -33,8 +33,8 @@ def planted(stack: Stack) -> dict[str, str]:
     """Secrets of every kind, each used the way it is meant to be, on the way of a booking and of a key."""
     practice: Practice = set_up(stack.client, stack.state, workflow=ONE_MAIL)
     client, admin = stack.client, practice.admin
-    calcom, sendgrid = secrets.token_urlsafe(30), f"SG.{secrets.token_urlsafe(30)}"
-    client.call("PUT", "/v1/calcom-settings", admin, {"webhook_secret": calcom})
+    calcom, calcom_key, sendgrid = secrets.token_urlsafe(30), f"cal_live_{secrets.token_hex(16)}", f"SG.{secrets.token_urlsafe(30)}"
+    client.call("PUT", "/v1/calcom-settings", admin, {"webhook_secret": calcom, "api_key": calcom_key})
     settings = {"sender_email": "desk@practice.example", "sender_name": "Desk"}
     webhook_key = client.simulator("sendgrid", "GET", "public_key")["public_key"]
     client.call("PUT", "/v1/email-settings", admin, {**settings, "api_key": sendgrid, "webhook_key": webhook_key})
@@ -50,7 +50,7 @@ def planted(stack: Stack) -> dict[str, str]:
     client.until("the e-mail", lambda: mails_to(stack, [practice.patient_email]).total() == 1)
     stack.drained()
     found = {
-        "API key": made["key"], "SendGrid key": sendgrid, "Cal.com secret": calcom, "password": practice.person.password, "access token": admin,
+        "API key": made["key"], "SendGrid key": sendgrid, "Cal.com secret": calcom, "Cal.com key": calcom_key, "password": practice.person.password, "access token": admin,
         "webhook secret": signing.removeprefix("whsec_"), "hook secret": stack.state.secrets["hook_secrets"].removeprefix("v1,whsec_"),
         "gateway proof": stack.state.secrets["gateway_proof"], "secrets key": stack.state.secrets["secrets_keys"].partition(":")[2],
         "service role's token": stack.state.secrets["auth_service_key"],

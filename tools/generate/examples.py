@@ -69,7 +69,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-08T09:00:00Z", "ends_at": "2030-01-08T09:30:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {"reason": "The patient is ill."},
-    "PUT /v1/calcom-settings": {"webhook_secret": "at least sixteen characters of your own"},
+    "PUT /v1/calcom-settings": {
+        "webhook_secret": "at least sixteen characters of your own",
+        "api_key": "cal_live_of_at_least_sixteen_characters",
+        "event_type_id": 7,
+    },
     "PUT /v1/retell-settings": {
         "api_key": "key_of_at_least_sixteen_characters",
         "from_number": "+12025550123",
@@ -99,7 +103,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "POST /v1/workflows/{workflow_id}/backtests": {"days": 14, "compare_with": "published"},
-    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text."},
+    "POST /v1/workflows/{workflow_id}/publish": {"note": "A friendlier text.", "include_existing": None},
     "POST /v1/workflows/{workflow_id}/duplicate": {"name": "Intake for children"},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "POST /v1/workflows/{workflow_id}/dry-run": {

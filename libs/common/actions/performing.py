@@ -15,7 +15,7 @@ from libs.common.actions.dispatcher import Dispatcher
 from libs.common.actions.effects import FINAL, LEASE_SECONDS, Finished, Key, key_of
 from libs.common.actions.outcomes import Answer, Attempt, EffectState, next_state, retry_pause
 from libs.common.actions.plugin import ActionPlugin, Effect, Request, Settled, tools_for
-from libs.common.actions.troubles import ActionUnknown, NewsAwaited, OutcomeUnknown, parameters_of
+from libs.common.actions.troubles import ActionUnknown, NewsAwaited, OutcomeUnknown, Rejected, parameters_of
 from libs.common.auth import Principal
 from libs.common.errors import Stale, Trouble
 from libs.common.logging import get_logger
@@ -82,10 +82,11 @@ class Performing:
             except Trouble as trouble:
                 answers[key] = Answer.of(trouble)
                 continue
-            if self._leaves[plugin.name]:
+            answer = await self._perform_inside(plugin, parameters, event, tx)
+            if answer is None:
                 leaving.setdefault(plugin.name, []).append(Request(event, parameters))
             else:
-                answers[key] = await self._perform_inside(plugin, parameters, event, tx)
+                answers[key] = answer
         planned = await self._plan(leaving, answers, tx)
         await self._end_at_once(answers, first, tx)
         if planned:
@@ -98,13 +99,21 @@ class Performing:
             raise ActionUnknown
         return plugin, parameters_of(request, plugin.parameters)
 
-    async def _perform_inside(self, plugin: ActionPlugin, parameters: Any, event: Received[Any], tx: Tx) -> Answer:
-        """A refusal is an outcome and leaves nothing behind; what waits for news or lost a race comes again by itself."""
+    async def _perform_inside(self, plugin: ActionPlugin, parameters: Any, event: Received[Any], tx: Tx) -> Answer | None:
+        """None for what has to leave the house.
+
+        A refusal is an outcome and leaves nothing behind; what waits for news or lost a race comes again by itself.
+        """
+        leaves = self._leaves[plugin.name]
+        handler = plugin.inside if leaves else self._handlers[plugin.name]
+        if handler is None:
+            return None
         tx.serve(event)
         effect = Effect(event.practice_id, event.data.effect_key, event.data, traceparent=event.cause.traceparent)
         try:
             async with tx.attempt():
-                return Answer(Attempt.ACCEPTED, result=_dumped(plugin, await self._handlers[plugin.name](parameters, effect, tx)))
+                result = await handler(parameters, effect, tx)
+                return None if leaves and result is None else Answer(Attempt.ACCEPTED, result=_dumped(plugin, result))
         except (NewsAwaited, Stale):
             raise
         except Trouble as trouble:
@@ -286,6 +295,8 @@ class Performing:
             async with asyncio.timeout(plugin.timeout_seconds):
                 result = await self._lookups[plugin.name](parameters, effect, self._work)
             found = None if result is None else Answer(Attempt.ACCEPTED, result=_dumped(plugin, result))
+        except Rejected as rejected:
+            found = Answer.of(rejected)
         except Exception as error:  # the other side cannot say: it stays unknown, visible, and is asked again later
             log.info("lookup.failed", effect_key=str(effect.key), exc_info=error)
             async with self._work(Principal.system("recovery", effect.practice_id)) as tx:
@@ -313,7 +324,7 @@ def _error(outcome: Outcome, answer: Answer) -> ActionError | None:
     return ActionError(code=answer.code or str(outcome), message=answer.message or "It was refused.", retryable=retryable)
 
 
-def _dumped(plugin: ActionPlugin, result: BaseModel) -> dict[str, Any]:
+def _dumped(plugin: ActionPlugin, result: BaseModel | None) -> dict[str, Any]:
     """The result as it is said. Raises ``TypeError`` for one that is not what the plug-in declares."""
     if not isinstance(result, plugin.result):
         message = f"action {plugin.name}: the result is not a {plugin.result.__name__}"

@@ -18,6 +18,7 @@ from libs.contracts.actions import ActionDescribed, ActionError, ActionRequest, 
 
 Handler = Callable[..., Awaitable[BaseModel]]
 Lookup = Callable[..., Awaitable[BaseModel | None]]
+Inside = Callable[..., Awaitable[BaseModel | None]]
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,13 @@ class ActionPlugin:
     parameters are tools that the owner has under that name. A time-out, or an exception that is no ``Trouble``, means that
     the outcome is unknown - unless the action is idempotent: then it is tried again under the same key.
 
+    ``inside``: ``(parameters, effect, tx) -> result | None`` of an action that leaves the house only now and then: called first,
+    as a handler of the first shape is. None means that it has to leave; what was written until then stays.
+
     ``idempotent``: repeating it under the same effect key changes nothing; a function decides by the parameters.
     ``lookup``: ``(parameters, effect, work, *tools) -> result | None`` asks the other side about an unknown outcome; None
-    means that it provably did not happen, and it is performed again. Without it an unknown outcome is shown to people.
+    means that it provably did not happen, and it is performed again; ``Rejected`` that the other side has refused it in the
+    meantime. Without it an unknown outcome is shown to people.
     ``personal_data`` names the kinds of personal data it uses, for the disclosure record. ``causes`` names the types of the
     events it may bring about: a workflow that would start itself by them is found before it is published.
     """
@@ -100,6 +105,7 @@ class ActionPlugin:
     personal_data: tuple[str, ...] = ()
     timeout_seconds: float = 10.0
     books: Books | None = field(default=None)
+    inside: Inside | None = None
     causes: tuple[str, ...] = ()
 
     @property

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from opentelemetry.trace import SpanKind
@@ -36,8 +34,6 @@ STALE_TRIES = 5
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_LIMIT_SECONDS = 5.0
 RETRY_FIRST_SECONDS = 1
-SLICE = 100
-"""Messages of one practice in one transaction, when others wait in the same batch."""
 
 # One round trip: which messages wait behind a parked one, and which of the others are new.
 _MARK = """
@@ -87,7 +83,7 @@ class Batches:
                 message = self._read(record)
             except MalformedMessage as error:
                 # Earlier messages first, so that a subject's order survives even this.
-                await self._fairly(messages)
+                await self._split(messages)
                 messages = []
                 await self.parking.park_malformed(record, error)
                 continue
@@ -95,17 +91,12 @@ class Batches:
                 metrics.MESSAGES_SKIPPED.labels("not ours").inc()
             else:
                 messages.append(message)
-        await self._fairly(messages)
+        await self._split(messages)
 
     def _read(self, record: Incoming) -> Received[Any]:
         """Decodes only what somebody here handles; the rest is skipped without a look inside."""
         wanted = self._consumer.handler_of(record.headers.get("ce_type", "")) is not None
         return read_message(record, decode=wanted and not self._consumer.takes_everything)
-
-    async def _fairly(self, messages: Sequence[Received[Any]]) -> None:
-        """In rounds: of each practice so many, in their order. What one says by the hundred delays no other's first."""
-        for messages_of_round in rounds(messages):
-            await self._split(messages_of_round)
 
     async def _split(self, messages: Sequence[Received[Any]]) -> None:
         """All together; if that fails, halves; if one alone fails, its verdict."""
@@ -200,19 +191,6 @@ class Batches:
         finally:
             for span in spans:
                 span.end()
-
-
-def rounds(messages: Sequence[Received[Any]]) -> list[list[Received[Any]]]:
-    """The messages in transactions: all in one while only one practice speaks or none says much, else ``SLICE`` of each at a time."""
-    counted = Counter(message.practice_id for message in messages)
-    if len(counted) < 2 or max(counted.values()) <= SLICE:
-        return [list(messages)] if messages else []
-    seen: Counter[UUID] = Counter()
-    found: list[list[Received[Any]]] = [[] for _ in range(-(-max(counted.values()) // SLICE))]
-    for message in messages:
-        found[seen[message.practice_id] // SLICE].append(message)
-        seen[message.practice_id] += 1
-    return found
 
 
 def is_outage(error: BaseException) -> bool:

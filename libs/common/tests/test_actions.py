@@ -25,6 +25,7 @@ from libs.common.tests.conftest import SERVICE, thing
 from libs.common.work import Tx, Work
 from libs.contracts.actions import ActionResult, Outcome
 from libs.testing.fixtures import incoming
+from libs.testing.probe import until_async
 from libs.testing.stage import Stage
 
 
@@ -187,6 +188,36 @@ class TestInsideATransaction:
         assert await performed(work, practice, handler) == []
 
 
+class TestNowAndThen:
+    """Some requests stay in the house, others leave it."""
+
+    async def test_what_stays_is_done_in_the_transaction_and_the_handler_never_hears_of_it(self, work: Work, practice: UUID) -> None:
+        assert told(await performed(work, practice, raising(ZeroDivisionError()), inside=inside)) == [(Outcome.SUCCEEDED, None, False)]
+
+    async def test_what_leaves_keeps_what_was_written_until_then(self, work: Work, practice: UUID) -> None:
+        async def hands_on(parameters: Nothing, effect: Effect, tx: Tx) -> None:
+            await tx.execute("INSERT INTO inbox (event_id) VALUES ($1)", effect.key)
+
+        async with Stage(work, plugin(raising(NotSent("busy"), None), inside=hands_on), practice) as stage:
+            request = stage.asking({}, None)
+            await stage.ask(request, request)
+            assert await stage.outcomes() == []
+            await stage.later()
+            assert told(await stage.outcomes()) == [(Outcome.SUCCEEDED, None, False)]
+        async with work(Principal.system("test", practice)) as tx:
+            assert await tx.value("SELECT count(*) FROM inbox WHERE event_id = $1", request.effect_key) == 1
+
+    async def test_a_refusal_inside_ends_it(self, work: Work, practice: UUID) -> None:
+        async def refuses(parameters: Nothing, effect: Effect, tx: Tx) -> None:
+            await inside(parameters, effect, tx)
+            raise NeverMind
+
+        async with Stage(work, plugin(outside, inside=refuses), practice) as stage:
+            await stage.ask(stage.asking({}, None))
+            assert told(await stage.outcomes()) == [(Outcome.FAILED, "never_mind", False)]
+            assert len(await stage.said()) == 1
+
+
 class TestOutOfTheHouse:
     @pytest.mark.parametrize(
         ("handler", "outcomes"),
@@ -228,6 +259,13 @@ class TestOutOfTheHouse:
         outcomes = await performed(work, practice, raising(OutcomeUnknown(), None), times=3, lookup=away)
         assert [o.outcome for o in outcomes] == [Outcome.UNKNOWN]
 
+    async def test_a_look_up_that_hears_of_a_refusal_ends_it(self, work: Work, practice: UUID) -> None:
+        async def declined(parameters: Nothing, effect: Effect, work: Work) -> Nothing | None:
+            raise Rejected("declined")
+
+        outcomes = await performed(work, practice, raising(OutcomeUnknown(), None), times=2, lookup=declined)
+        assert told(outcomes) == [(Outcome.UNKNOWN, "answer_lost", False), (Outcome.FAILED, "declined", False)]
+
     async def test_an_action_that_was_uninstalled_meanwhile_fails_and_says_so(self, work: Work, practice: UUID) -> None:
         async with Stage(work, plugin(raising(NotSent())), practice) as stage:
             await stage.ask(stage.asking({}, None))
@@ -268,3 +306,23 @@ class TestLanes:
             await done.wait()
         hanging.set()
         await performing.dispatcher.stop()
+
+    async def test_practices_take_turns_however_much_one_asks_for(self, work: Work, practice: UUID) -> None:
+        loud, quiet = practice, uuid4()
+        called: list[UUID] = []
+
+        async def note(parameters: Nothing, effect: Effect, work: Work) -> Nothing:
+            called.append(effect.practice_id)
+            return parameters
+
+        stage = Stage(work, plugin(note), practice)
+        performing = Performing(work, [plugin(note)], (stage.request, stage.finished), {}, concurrency=4)
+        consumer = Consumer(SERVICE)
+        consumer.on_batch(stage.request)(performing.take)
+        batches = Batches(consumer, work)
+        await batches.handle([incoming(stage.asking({}, None), loud) for _ in range(40)])
+        await batches.handle([incoming(stage.asking({}, None), quiet)])
+        await performing.dispatcher.start()
+        await until_async(performing.dispatcher.idle, what="everything called")
+        await performing.dispatcher.stop()
+        assert (called.index(quiet) < 2 * 4, len(called)) == (True, 41)

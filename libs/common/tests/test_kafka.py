@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from libs.common.messaging import Incoming, kafka
+from libs.common.messaging.backlog import SHARE
 from libs.common.messaging.batches import Batches
-from libs.common.messaging.kafka import OFFSET_INTERVAL_SECONDS, KafkaDoor, _without_null_headers
+from libs.common.messaging.kafka import OFFSET_INTERVAL_SECONDS, TOGETHER, KafkaDoor, _without_null_headers
 
 TOPIC = "vantage.patients.events"
 
@@ -45,16 +47,23 @@ class Group:
 
 
 class Heard:
-    """Takes the place of the batches: remembers, or fails."""
+    """Takes the place of the batches: remembers, fails, or takes its time."""
 
     def __init__(self) -> None:
         self.records: list[Incoming] = []
+        self.batches: list[int] = []
         self.error: Exception | None = None
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
 
     async def handle(self, records: Sequence[Incoming]) -> None:
+        self.begun.set()
+        await self.may_end.wait()
         if self.error:
             raise self.error
         self.records += records
+        self.batches.append(len(records))
 
 
 @pytest.fixture
@@ -79,9 +88,18 @@ def door(heard: Heard, clock: list[float]) -> KafkaDoor:
     return KafkaDoor("127.0.0.1:1", "test", (TOPIC,), cast("Batches", heard))
 
 
-async def batch(door: KafkaDoor, group: Group, *records: Record) -> None:
+async def read(door: KafkaDoor, group: Group, *records: Record) -> None:
     raw = await _without_null_headers(tuple(records), _as_it_is)
     await door._on_batch(None, cast("Any", SimpleNamespace(raw_message=raw, consumer=group)))
+
+
+async def batch(door: KafkaDoor, group: Group, *records: Record) -> None:
+    await read(door, group, *records)
+    await door._handle_some()
+
+
+def by(practice: str, *offsets: int, partition: int = 0) -> list[Record]:
+    return [Record(offset, partition=partition, headers=[("ce_partitionkey", practice.encode())]) for offset in offsets]
 
 
 async def _as_it_is(records: Any) -> Any:
@@ -98,11 +116,28 @@ class TestOffsets:
         await batch(door, group, Record(10))
         assert group.committed[1:] == [{TopicPartition(TOPIC, 0): 11, TopicPartition(TOPIC, 1): 4}]
 
-    async def test_never_run_ahead_of_what_is_finished(self, door: KafkaDoor, group: Group, heard: Heard) -> None:
+    async def test_stay_before_the_first_unfinished_record_whatever_overtook_it(
+        self, door: KafkaDoor, group: Group, heard: Heard, clock: list[float]
+    ) -> None:
+        loud = range(3 * SHARE)
+        await read(door, group, *by("loud", *loud), *by("quiet", 3 * SHARE))
+        await door._handle_some()
+        assert (heard.batches, heard.records[-1].offset) == ([SHARE + 1], 3 * SHARE)
+        assert group.committed == [{TopicPartition(TOPIC, 0): SHARE}]
+        clock[0] += OFFSET_INTERVAL_SECONDS
+        await door._handle_some()
+        assert (len(door._backlog), group.committed[1:]) == (0, [{TopicPartition(TOPIC, 0): 3 * SHARE + 1}])
+
+    async def test_wait_for_a_batch_our_own_fault_broke_which_comes_again_in_order(
+        self, door: KafkaDoor, group: Group, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kafka, "FAULT_RETRY_SECONDS", 0)
         heard.error = ZeroDivisionError()
-        with pytest.raises(ZeroDivisionError):
-            await batch(door, group, Record(7))
-        assert (group.committed, door._finished) == ([], {})
+        await batch(door, group, Record(7), Record(8))
+        assert (group.committed, heard.records) == ([], [])
+        heard.error = None
+        await batch(door, group, Record(9))
+        assert ([r.offset for r in heard.records], group.committed) == ([7, 8, 9], [{TopicPartition(TOPIC, 0): 10}])
 
     async def test_of_a_partition_somebody_else_has_now_are_left_to_them(self, door: KafkaDoor, group: Group) -> None:
         group.assigned = {TopicPartition(TOPIC, 1)}
@@ -122,6 +157,52 @@ class TestOffsets:
         await batch(door, group, Record(8))
         await door.stop()
         assert group.committed[-1] == {TopicPartition(TOPIC, 0): 9}
+
+
+class TestReadingAhead:
+    async def test_ends_when_too_much_waits_and_goes_on_when_some_of_it_is_taken(
+        self, door: KafkaDoor, group: Group, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kafka, "READ_AHEAD", 5)
+        await read(door, group, *by("a", *range(4)))
+        more = asyncio.create_task(read(door, group, *by("a", *range(4, 8))))
+        done, _ = await asyncio.wait({more}, timeout=0.01)
+        assert not done
+        await door._handle_some()
+        await more
+        assert (len(heard.records), len(door._backlog)) == (8, 0)
+
+    async def test_one_practice_alone_is_handled_by_as_many_as_one_batch_holds(self, door: KafkaDoor, group: Group, heard: Heard) -> None:
+        await batch(door, group, *by("a", *range(3 * TOGETHER)))
+        assert heard.batches == [TOGETHER]
+
+
+class TestGivingUp:
+    async def test_finishes_what_is_in_hand_and_forgets_what_waits_of_those_partitions(
+        self, door: KafkaDoor, group: Group, heard: Heard
+    ) -> None:
+        heard.may_end.clear()
+        await read(door, group, *by("loud", *range(2 * SHARE)), *by("quiet", 0, 1, partition=1))
+        in_hand = asyncio.create_task(door._handle_some())
+        await heard.begun.wait()
+        giving_up = asyncio.create_task(door.give_up({(TOPIC, 0)}))
+        heard.may_end.set()
+        await asyncio.gather(in_hand, giving_up)
+        assert group.committed == [{TopicPartition(TOPIC, 0): SHARE, TopicPartition(TOPIC, 1): 2}]
+        assert len(door._backlog) == 0
+
+    async def test_does_not_wait_for_ever_and_what_is_finished_later_is_not_committed(
+        self, door: KafkaDoor, group: Group, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kafka, "HAND_OVER_SECONDS", 0.01)
+        heard.may_end.clear()
+        await read(door, group, Record(7))
+        in_hand = asyncio.create_task(door._handle_some())
+        await heard.begun.wait()
+        await door.give_up({(TOPIC, 0)})
+        heard.may_end.set()
+        await in_hand
+        assert (len(heard.records), group.committed) == (1, [])
 
 
 class TestRecords:

@@ -102,19 +102,6 @@ class TestOnce:
         assert (hall.seen, await hall.parked(practice)) == (["b"], [])
 
 
-class TestFairness:
-    async def test_a_flood_of_one_practice_does_not_hold_up_what_another_says_in_the_same_batch(self, hall: Hall) -> None:
-        loud, quiet = uuid4(), uuid4()
-        flood = [incoming(thing(view=f"loud {number}"), loud) for number in range(3 * batches.SLICE)]
-        await hall.hear(*flood, incoming(thing(view="quiet 1"), quiet), incoming(thing(view="quiet 2"), quiet))
-        assert hall.seen.index("quiet 2") <= batches.SLICE + 1
-        assert [view for view in hall.seen if view.startswith("loud")] == [f"loud {number}" for number in range(3 * batches.SLICE)]
-
-    async def test_one_practice_alone_is_one_transaction_however_much_it_says(self, hall: Hall, practice: UUID) -> None:
-        read = [hall.door.batches._read(incoming(thing(view="x"), practice)) for _ in range(3 * batches.SLICE)]
-        assert [len(one) for one in batches.rounds(read)] == [3 * batches.SLICE]
-
-
 class TestSplit:
     async def test_only_the_message_that_fails_suffers(self, hall: Hall, practice: UUID) -> None:
         hall.trouble["e"] = RuleSaysNo()

@@ -169,7 +169,8 @@ def _length(of: list[Any]) -> Any:
     return look
 
 
-BOOKING = {"start": NINE, "eventTypeId": 7, "attendee": {"name": "Mira Holm", "email": "mira@mail.example", "timeZone": "Europe/Berlin"}}
+ATTENDEE = {"name": "Mira Holm", "email": "mira@mail.example", "timeZone": "Europe/Berlin"}
+BOOKING = {"start": NINE, "eventTypeId": 7, "attendee": ATTENDEE}
 
 
 class TestCalcom:
@@ -201,7 +202,8 @@ class TestCalcom:
         assert (told["triggerEvent"], payload["uid"], payload["bookingId"], payload["iCalUID"]) == (
             "BOOKING_CREATED", booking["uid"], booking["id"], booking["icsUid"],
         )  # fmt: skip
-        assert (payload["startTime"], payload["attendees"][0]["email"]) == (booking["start"], "mira@mail.example")
+        assert (payload["startTime"], booking["start"]) == ("2030-01-07T09:00:00Z", "2030-01-07T09:00:00.000Z")
+        assert (payload["attendees"][0]["email"], payload["organizer"]["id"]) == ("mira@mail.example", booking["hosts"][0]["id"])
         assert (await client.get(f"/v2/bookings/{booking['uid']}", headers=CAL)).json()["data"] == booking
 
     async def test_a_moved_booking_is_a_new_one_that_names_the_old(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
@@ -242,16 +244,70 @@ class TestCalcom:
 
     @pytest.mark.parametrize(
         "changes",
-        [{"start": "tomorrow"}, {"start": "2030-01-07T09:00:00"}, {"start": None}, {"eventTypeId": "x"}, {"attendee": {"name": "Mira"}}],
-    )
+        [
+            {"start": "tomorrow"}, {"start": "2030-01-07T09:00:00"}, {"start": "2030-01-07T09:00:00+01:00"}, {"start": None},
+            {"start": "2020-01-07T09:00:00Z"}, {"eventTypeId": "x"}, {"attendee": {"name": "Mira"}},
+            {"attendee": {**ATTENDEE, "email": "mira"}}, {"attendee": {**ATTENDEE, "timeZone": "Mars/Olympus"}}, {"lengthInMinutes": 45},
+            {"metadata": []}, {"metadata": {"key": 7}}, {"metadata": {"k" * 41: ""}}, {"metadata": {"key": "v" * 501}},
+            {"metadata": {str(n): "" for n in range(51)}},
+        ],
+    )  # fmt: skip
     async def test_refuses_what_the_real_one_refuses(self, changes: dict[str, Any], client: httpx.AsyncClient, receiver: Receiver) -> None:
         answer = await client.post("/v2/bookings", json={**BOOKING, **changes}, headers=CAL)
         assert (answer.status_code, answer.json()["status"], receiver.requests) == (400, "error", [])
 
+    async def test_knows_no_event_type_that_is_gone(self, client: httpx.AsyncClient) -> None:
+        await client.post("/_control/event_type", json={"id": 7, "gone": True})
+        assert (await client.post("/v2/bookings", json=BOOKING, headers=CAL)).status_code == 404
+
     async def test_wants_a_key_and_the_version_of_its_api(self, client: httpx.AsyncClient) -> None:
         assert (await client.get("/v2/bookings")).status_code == 401
-        assert (await client.get("/v2/bookings", headers={"Authorization": CAL["Authorization"]})).status_code == 404
         assert (await client.get("/v2/bookings/nothing", headers=CAL)).status_code == 404
+        booking = await self.book(client)
+        unversioned = {"Authorization": CAL["Authorization"]}
+        (older,) = (await client.get("/v2/bookings", headers=unversioned)).json()["data"]["bookings"]
+        assert (older["startTime"], older["status"], older.get("start")) == ("2030-01-07T09:00:00Z", "ACCEPTED", None)
+        assert (await client.post("/v2/bookings", json=BOOKING, headers=unversioned)).status_code == 400
+        await client.post("/_control/revoke", json={"key": CAL["Authorization"].removeprefix("Bearer ")})
+        assert (await client.get(f"/v2/bookings/{booking['uid']}", headers=CAL)).status_code == 401
+
+    async def test_lists_by_attendee_time_and_state_in_pages(self, client: httpx.AsyncClient) -> None:
+        made = [await self.book(client, start=f"2030-01-07T{hour:02}:00:00Z") for hour in range(9, 14)]
+        await client.post(f"/v2/bookings/{made[0]['uid']}/cancel", json={}, headers=CAL)
+
+        async def listed(**asked: Any) -> Any:
+            answer = await client.get("/v2/bookings", params=asked, headers=CAL)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        async def count(**asked: Any) -> int:
+            return len((await listed(**asked))["data"])
+
+        assert [await count(attendeeEmail=who) for who in ("MIRA@mail.example", "jo@mail.example")] == [5, 0]
+        assert [await count(afterCreatedAt=when) for when in (made[0]["createdAt"], "2050-01-01T00:00:00Z")] == [5, 0]
+        assert [await count(status=state) for state in ("upcoming", "cancelled", "upcoming,cancelled", "past")] == [4, 1, 5, 0]
+        second = await listed(take=2, skip=2)
+        assert [booking["uid"] for booking in second["data"]] == [booking["uid"] for booking in made[2:4]]
+        pages = second["pagination"]
+        assert (pages["totalItems"], pages["remainingItems"], pages["currentPage"], pages["hasNextPage"]) == (5, 1, 2, True)
+        for wrong in ({"take": "0"}, {"take": "251"}, {"skip": "-1"}, {"take": "many"}):
+            assert (await client.get("/v2/bookings", params=wrong, headers=CAL)).status_code == 400
+
+    async def test_a_booking_may_wait_for_its_host(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        await client.post("/_control/event_type", json={"id": 8, "confirms": True, "host": 5})
+        waiting = await self.book(client, eventTypeId=8)
+        assert (waiting["status"], self.told(receiver)["triggerEvent"]) == ("pending", "BOOKING_REQUESTED")
+        assert (await client.post("/v2/bookings", json=BOOKING, headers=CAL)).status_code == 400, "it holds its slot"
+        await client.post("/_control/decide", json={"uid": waiting["uid"], "verb": "confirm"})
+        assert self.told(receiver)["triggerEvent"] == "BOOKING_CREATED"
+        await client.post("/_control/decide", json={"uid": waiting["uid"], "verb": "decline"})
+        assert (await client.get(f"/v2/bookings/{waiting['uid']}", headers=CAL)).json()["data"]["status"] == "rejected"
+
+    async def test_tells_each_account_where_it_wants_to_be_told(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        key = CAL["Authorization"].removeprefix("Bearer ")
+        await client.post("/_control/webhook", json={"key": key, "url": None})
+        await self.book(client)
+        assert receiver.requests == []
 
     async def test_remembers_its_bookings_when_it_is_started_again(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
         booking = await self.book(client)

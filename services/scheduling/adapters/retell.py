@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from libs.common.telemetry import context_of, failed, span
+from services.scheduling.adapters.connections import never_connected
 from services.scheduling.adapters.retell_notices import CALL, EFFECT, read_finished
 from services.scheduling.rules.calling import CallAnswer, Dialled, OutboundCall, answer_to
 from services.scheduling.rules.calls import CallReport
@@ -70,7 +70,7 @@ class Retell:
                 answer = await self._post("/v2/create-phone-call", call.api_key, request_body(call))
             except httpx.HTTPError as error:
                 failed(current, error)
-                if _never_connected(error):
+                if never_connected(error):
                     return CallAnswer(Dialled.NOT_NOW, code="provider_unreachable")
                 # The request was (perhaps) written and no answer came: somebody's telephone may ring.
                 return CallAnswer(Dialled.LOST, code="provider_answer_lost")
@@ -101,14 +101,6 @@ class Retell:
     async def _post(self, path: str, api_key: str, body: dict[str, Any]) -> httpx.Response:
         assert self._client is not None
         return await self._client.post(self._url + path, json=body, headers={"authorization": f"Bearer {api_key}"})
-
-
-def _never_connected(error: httpx.HTTPError) -> bool:
-    """Whether there was no connection to write to.
-
-    The transport's own exceptions cannot tell: it calls a connection cut after the request ``ConnectTimeout`` too.
-    """
-    return isinstance(error.__cause__, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
 
 
 def _read(answer: httpx.Response) -> CallAnswer:

@@ -1,4 +1,4 @@
-"""Appointments: book, show, confirm, move, cancel."""
+"""Appointments: book one, show and list them; and what becomes of one: confirmed, moved, cancelled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ from services.scheduling.commands.contacts import await_contact
 
 def appointment_routes() -> Routes:
     router = Routes(prefix="/v1/appointments", tags=["appointments"])
+    _keep(router)
+    _change(router)
+    return router
 
+
+def _keep(router: Routes) -> None:
     @router.post("", status_code=201, response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def book(cmd: BookAppointment, door: DoorDep, work: WorkDep) -> Response:
         """Book an appointment. The database refuses a second one at the same time on the same resource."""
@@ -58,6 +63,8 @@ def appointment_routes() -> Routes:
             view = await show_appointment(appointment_id, tx)
             return await door.answer(tx, view, headers=_etag(view))
 
+
+def _change(router: Routes) -> None:
     @router.post("/{appointment_id}/confirm", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
     async def confirm(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
         """Confirm an appointment."""
@@ -78,8 +85,6 @@ def appointment_routes() -> Routes:
         async with door.work() as tx:
             view = await cancel_appointment(appointment_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
-
-    return router
 
 
 def _etag(view: AppointmentView) -> dict[str, str]:

@@ -6,24 +6,34 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from libs.common.actions.performing import Performing
 from libs.common.auth import Permission, Principal
 from libs.common.http import DoorDep, Routes, WorkDep, needs, public
 from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
 from services.scheduling.adapters.calcom import PING, SIGNATURE_HEADER, read_notice
 from services.scheduling.api.refusals import NOBODYS_SECRET, WebhookRefused
+from services.scheduling.commands.bookings import hear_of_booking
 from services.scheduling.commands.calcom_settings import CalcomSettings, ConfigureCalcom, configure_calcom, show_calcom, valid_secrets
-from services.scheduling.commands.notices import again_when_aborted, set_aside, take_notice
+from services.scheduling.commands.notices import again_when_aborted, set_aside
 from services.scheduling.rules.notices import SetAside
 from services.scheduling.rules.signatures import calcom_signature_valid
 
 
-def calcom_routes(box: SecretBox) -> Routes:
+def calcom_routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["cal.com"])
+    _settings(router, box)
+    _webhook(router, box, performing)
+    return router
 
+
+def _settings(router: Routes, box: SecretBox) -> None:
     @router.put("/v1/calcom-settings", response_model=CalcomSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def configure(cmd: ConfigureCalcom, door: DoorDep) -> Response:
-        """Set the secret Cal.com signs its webhooks with. Practice admins only; it is never shown again."""
+        """Set the secret of Cal.com's webhooks, the API key and the event type to book with. Practice admins only; never shown again.
+
+        What is left out stays as it is.
+        """
         async with door.work() as tx:
             return await door.answer(tx, await configure_calcom(cmd, box, tx))
 
@@ -33,6 +43,8 @@ def calcom_routes(box: SecretBox) -> Routes:
         async with door.work() as tx:
             return await door.answer(tx, await show_calcom(tx))
 
+
+def _webhook(router: Routes, box: SecretBox, performing: Performing) -> None:
     @router.post("/webhooks/calcom/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
         """Cal.com's booking webhooks, signed. Answered when the appointment and its event are durable.
@@ -49,11 +61,9 @@ def calcom_routes(box: SecretBox) -> Routes:
                     raise WebhookRefused
                 notice = read_notice(raw)
                 if not isinstance(notice, SetAside):
-                    await take_notice(notice, tx)
+                    await hear_of_booking(notice, performing.record_in, tx)
                 elif notice.reason != PING:
                     await set_aside("calcom", notice, raw, tx)
 
         await again_when_aborted(take)
         return Response(status_code=204)
-
-    return router

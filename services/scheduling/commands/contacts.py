@@ -15,16 +15,17 @@ from libs.common.work import Tx, Work
 from libs.contracts.patients import PatientDetails
 from libs.contracts.scheduling import AppointmentMatched
 from services.scheduling.queries import appointment_from, is_contact, lock, lock_keys
-from services.scheduling.rules.attendees import AttendeeDetails, Candidate, match, normal_name
+from services.scheduling.rules.attendees import AttendeeDetails, Candidate, match, normal_name, shown_name
 
 _FOLLOW = """
-INSERT INTO contact (practice_id, patient_id, version, name, email, phone)
+INSERT INTO contact (practice_id, patient_id, version, name, email, phone, shown_name, time_zone)
 SELECT DISTINCT ON (practice_id, patient_id) *
-FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[])
-  AS t (practice_id, patient_id, version, name, email, phone)
+FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+  AS t (practice_id, patient_id, version, name, email, phone, shown_name, time_zone)
 ORDER BY practice_id, patient_id, version DESC
 ON CONFLICT (practice_id, patient_id) DO UPDATE
-SET version = excluded.version, name = excluded.name, email = excluded.email, phone = excluded.phone
+SET version = excluded.version, name = excluded.name, email = excluded.email, phone = excluded.phone, shown_name = excluded.shown_name,
+    time_zone = excluded.time_zone
 WHERE contact.version < excluded.version
 """
 _WAITING = """
@@ -74,6 +75,8 @@ async def follow_patients(events: Sequence[Received[Any]], tx: Tx) -> None:
         [normal_name(f"{person.given_name} {person.family_name}") for person in people],
         [person.email for person in people],
         [person.phone for person in people],
+        [shown_name(f"{person.given_name} {person.family_name}") for person in people],
+        [person.time_zone for person in people],
     )
     practices = [event.practice_id for event in events]
     waiting = await tx.rows(_WAITING, practices, [person.email for person in people], [person.phone for person in people])

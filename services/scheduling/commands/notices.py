@@ -7,7 +7,7 @@ saw no answer; after it the notice's mark makes a repetition harmless.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,6 +23,7 @@ from services.scheduling.rules.notices import BookingNotice, Decision, Known, Se
 
 log = get_logger()
 
+T = TypeVar("T")
 TRIES = 4
 SUPERSEDED = "superseded by another booking"
 
@@ -74,7 +75,7 @@ ON CONFLICT DO NOTHING
 """
 
 
-async def again_when_aborted(attempt: Callable[[], Awaitable[None]]) -> None:
+async def again_when_aborted(attempt: Callable[[], Awaitable[T]]) -> T:
     """Two moves that want each other's slot wait in a circle: the database aborts one, nothing of it happened, so it is repeated."""
     for _ in range(TRIES - 1):
         try:
@@ -113,7 +114,7 @@ async def _apply(decision: Decision, notice: BookingNotice, rows: list[asyncpg.R
     match decision.verdict:
         case Verdict.NEW | Verdict.GONE:
             candidates = [Candidate(row["id"], row["name"], row["email"], row["phone"]) for row in rows if row["uid"] is None]
-            await _new(decision, notice, match(notice.attendee, candidates), tx)
+            await _new(decision, notice, notice.patient_id or match(notice.attendee, candidates), tx)
         case Verdict.MOVED:
             assert appointment_id is not None
             before = next(row for row in rows if row["uid"] is not None and row["id"] == appointment_id)

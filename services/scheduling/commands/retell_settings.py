@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from libs.common.command import Command
 from libs.common.secrets import SecretBox
 from libs.common.work import Tx
+from services.scheduling.commands.keys import Key
 from services.scheduling.queries import retell_settings
 from services.scheduling.rules.attendees import normal_phone
 
@@ -19,19 +19,11 @@ WEBHOOK_PURPOSE = "retell webhook key"
 OVERLAP = timedelta(hours=24)
 """So long the webhook key before stays valid: Retell's side is changed by hand, later."""
 
-_KEY = re.compile(r"[!-~]{16,200}")
 _STORE = """
 INSERT INTO retell_settings AS kept (practice_id, api_key, webhook_key, from_number, agent_id, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (practice_id) DO UPDATE SET api_key = excluded.api_key, previous_webhook_key = kept.webhook_key, previous_until = $7,
   webhook_key = excluded.webhook_key, from_number = excluded.from_number, agent_id = excluded.agent_id, updated_at = excluded.updated_at
 """
-
-
-def _key(key: SecretStr) -> SecretStr:
-    if not _KEY.fullmatch(key.get_secret_value()):
-        message = "a key is 16 to 200 printable characters without blanks"
-        raise ValueError(message)
-    return key
 
 
 def _number(text: str) -> str:
@@ -42,7 +34,6 @@ def _number(text: str) -> str:
     return found
 
 
-Key = Annotated[SecretStr, AfterValidator(_key)]
 Number = Annotated[str, AfterValidator(_number)]
 AgentId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]
 

@@ -7,6 +7,7 @@ took its place. Whatever the order of arrival, one chain of bookings ends as one
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +23,28 @@ class NoticeKind(StrEnum):
     CANCELLED = "cancelled"
 
 
+_EVENTS = {NoticeKind.CREATED: "BOOKING_CREATED", NoticeKind.MOVED: "BOOKING_RESCHEDULED", NoticeKind.CANCELLED: "BOOKING_CANCELLED"}
+
+
+def delivery_key(kind: NoticeKind, uid: str, starts_at: datetime, email: str | None) -> str:
+    """The same for every telling of one event, be it a webhook or what we heard when we asked."""
+    return f"{_EVENTS[kind]}|{uid}|{starts_at.isoformat()}|{email}"
+
+
+def booking_key(uid: str, email: str, *, seated: bool) -> str:
+    """The booking's uid; a seat of a group booking shares that with the others and has a key of its own."""
+    return f"{uid}#{hashlib.sha256(email.encode()).hexdigest()[:16]}" if seated else uid
+
+
 @dataclass(frozen=True, slots=True)
 class BookingNotice:
     """One booking event in our words. Times are aware UTC.
 
     ``key`` names the booking (a seat of a group booking has its own), ``previous_key`` the booking it replaces,
     ``root_key`` the first booking of its chain when the notice tells. ``delivery_key`` is the same for every delivery
-    of the same event. ``exclusive`` is False for a seat: seats share their slot on purpose.
+    of the same event. ``exclusive`` is False for a seat: seats share their slot on purpose. ``effect_key`` is what the booking
+    carries of ours when we may have asked for it; anybody can write it there, so it proves nothing. ``patient_id`` is known
+    only when we asked.
     """
 
     kind: NoticeKind
@@ -46,6 +62,8 @@ class BookingNotice:
     sequence: int | None = None
     reason: str | None = None
     exclusive: bool = True
+    effect_key: UUID | None = None
+    patient_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import uvicorn
-
 from libs.testing.simulators.retell import RetellSimulator
+from services.scheduling.tests.serving import serving
 
 KEY = "key_of_a_practice_0123456789"
 NUMBER = "+12025550100"
@@ -62,18 +58,7 @@ def missed(call_id: str, **fields: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def running(state: Path) -> AsyncIterator[tuple[RetellSimulator, str]]:
-    """The simulator and its URL. Requests wait in the socket's queue until it has started."""
+    """The simulator and its URL."""
     simulator = RetellSimulator(state)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(100)
-    server = uvicorn.Server(uvicorn.Config(simulator.app(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=0))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"{url}/_control/health")).status_code == 200
-    try:
+    async with serving(simulator.app()) as url:
         yield simulator, url
-    finally:
-        server.should_exit = True
-        await serving

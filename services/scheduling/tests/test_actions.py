@@ -1,4 +1,4 @@
-"""What workflows ask of scheduling is done once: appointments in the transaction, calls out of the house against Retell's simulator."""
+"""What workflows ask of scheduling is done once: our own appointments in the transaction, calls out of the house against Retell's simulator."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from libs.testing.postgres import TestDatabase
 from libs.testing.simulators.retell import RetellSimulator
 from services.scheduling import consumers
 from services.scheduling.actions import BOOK_APPOINTMENT, CANCEL_APPOINTMENT, START_CALL
+from services.scheduling.adapters.calcom_api import Calcom
 from services.scheduling.adapters.retell import Retell
 from services.scheduling.adapters.retell_notices import read_report
 from services.scheduling.commands.call_followups import ask_about_calls
@@ -44,6 +45,7 @@ Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Superuser = psycopg.Connection[tuple[Any, ...]]
 BOX = SecretBox.local(SECRETS_KEYS)
 NINE = "2030-01-07T09:00:00Z"
+NOWHERE = "http://127.0.0.1:1"
 
 
 @dataclass
@@ -111,7 +113,13 @@ async def house(work: Work, database: TestDatabase, practice: UUID, outbox: Outb
         retell = Retell(url)
         await retell.open()
         plugins = [BOOK_APPOINTMENT, CANCEL_APPOINTMENT, START_CALL]
-        performing = Performing(work, plugins, (PerformAction, ActionFinished), {"dialler": retell, "box": BOX}, lookup_after_seconds=900.0)
+        performing = Performing(
+            work,
+            plugins,
+            (PerformAction, ActionFinished),
+            {"dialler": retell, "calendar": Calcom(NOWHERE), "box": BOX},
+            lookup_after_seconds=900.0,
+        )
         consumer = Consumer("scheduling")
         consumers.subscribe(consumer, wake=lambda: None, performing=performing)
         follow_access(consumer)
@@ -243,7 +251,7 @@ class TestCancel:
         assert (await house.results())[-1]["was_cancelled_already"] is True
         assert (await house.appointments())[0]["version"] == 2
 
-    async def test_refuses_one_of_another_patient_of_cal_com_and_one_nobody_knows(self, house: House, patient: UUID) -> None:
+    async def test_refuses_one_of_another_patient_one_out_of_reach_and_one_nobody_knows(self, house: House, patient: UUID) -> None:
         other = registered()
         await house.hear(other)
         await house.hear(book(other.patient_id), book(patient, starts_at="2030-01-08T09:00:00Z"))
@@ -252,7 +260,7 @@ class TestCancel:
         for appointment_id in (theirs["id"], ours["id"], uuid4(), "nothing"):
             await house.hear(ask("cancel_appointment", patient, appointment_id=str(appointment_id)))
         codes = [code for _, code in (await house.outcomes())[2:]]
-        assert codes == ["appointment_of_another_patient", "kept_by_calcom", "appointment_not_found", "parameters_invalid"]
+        assert codes == ["appointment_of_another_patient", "calcom_not_configured", "appointment_not_found", "parameters_invalid"]
         assert {row["status"] for row in await house.appointments()} == {"booked"}
 
 

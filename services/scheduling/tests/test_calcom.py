@@ -24,6 +24,7 @@ from libs.testing.fixtures import incoming
 from libs.testing.simulators.calcom import API_VERSION, CalcomSimulator
 from services.scheduling.commands.notices import TRIES, again_when_aborted
 from services.scheduling.tests.cal import SECRET, cancelled, created, moved, signature
+from services.scheduling.tests.calcom import KEY
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Deliver = Callable[..., Awaitable[httpx.Response]]
@@ -370,6 +371,49 @@ class TestSettings:
         answer = await client.put("/v1/calcom-settings", json=body, headers=as_admin)
         assert answer.status_code == 422
         assert "too short" not in answer.text
+
+    async def test_take_a_key_and_an_event_type_beside_the_secret_and_leave_what_is_not_named(
+        self, client: httpx.AsyncClient, as_admin: dict[str, str], deliver: Deliver, work: Work, practice: UUID
+    ) -> None:
+        async def put(**settings: Any) -> tuple[bool, int | None]:
+            answer = await client.put("/v1/calcom-settings", json=settings, headers=as_admin)
+            assert (answer.status_code, KEY in answer.text) == (200, False)
+            assert answer.json() == (await client.get("/v1/calcom-settings", headers=as_admin)).json()
+            return answer.json()["can_book"], answer.json()["event_type_id"]
+
+        assert await put() == (False, None)
+        assert await put(api_key=KEY, event_type_id=7) == (True, 7)
+        assert await put(event_type_id=8) == (True, 8)
+        assert await put(webhook_secret="a new secret, long enough") == (True, 8)
+        assert (await deliver(created("u1"), secret="a new secret, long enough")).status_code == 204
+        assert await put(api_key=None) == (False, 8)
+        assert (await deliver(created("u2"))).status_code == 204, "the secret before, within its day"
+        assert await put(event_type_id=None, api_key=KEY) == (True, None)
+        async with work(Principal.system("test", practice)) as tx:
+            assert KEY.encode() not in await tx.value("SELECT api_key FROM calcom_settings WHERE practice_id = $1", practice)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"api_key": "too short"},
+            {"api_key": "cal_live_with a blank"},
+            {"event_type_id": 0},
+            {"event_type_id": "first"},
+            {"event_type_id": 2**31},
+        ],
+    )
+    async def test_refuse_what_is_no_key_and_no_event_type(
+        self, client: httpx.AsyncClient, as_admin: dict[str, str], deliver: Deliver, body: dict[str, Any]
+    ) -> None:
+        answer = await client.put("/v1/calcom-settings", json=body, headers=as_admin)
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["pointer"]) == (422, f"/{next(iter(body))}")
+        assert not [text for text in ("too short", "with a blank") if text in answer.text]
+
+    async def test_begin_with_the_secret(self, client: httpx.AsyncClient, as_admin: dict[str, str]) -> None:
+        answer = await client.put("/v1/calcom-settings", json={"api_key": KEY}, headers=as_admin)
+        assert (answer.status_code, answer.json()["code"]) == (422, "webhook_secret_missing")
+        assert (await client.get("/v1/calcom-settings", headers=as_admin)).json()["configured"] is False
 
     async def test_are_for_admins(self, client: httpx.AsyncClient, as_user: dict[str, str]) -> None:
         assert (await client.put("/v1/calcom-settings", json={"webhook_secret": SECRET}, headers=as_user)).status_code == 403

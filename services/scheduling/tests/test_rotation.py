@@ -98,6 +98,18 @@ async def test_every_column_of_every_practice_comes_under_the_new_key(operator: 
     assert {practice: await secrets_of(own_work, practice, SecretBox.local(NEW)) for practice in practices} == practices
 
 
+async def test_the_api_key_for_cal_com_comes_along(operator: Operator, own_work: Work) -> None:
+    practice, key = uuid4(), "cal_live_0123456789abcdef"
+    async with own_work(Principal.system("test", practice)) as tx:
+        cmd = ConfigureCalcom.model_validate({"webhook_secret": FIRST, "api_key": key})
+        await configure_calcom(cmd, SecretBox.local(OLD), tx)
+    assert await operator.secrets("rotate", BOTH) == (0, "2 re-wrapped, 0 not under the current key\n")
+    async with own_work(Principal.system("test", practice)) as tx:
+        row = await tx.row("SELECT api_key FROM calcom_settings WHERE practice_id = $1", practice)
+        assert row is not None
+        assert SecretBox.local(NEW).open(practice, calcom_settings.API_PURPOSE, row["api_key"]) == key
+
+
 async def test_more_values_than_a_batch_holds_are_all_reached(operator: Operator, own_work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("libs.common.secrets.rotation.BATCH", 2)
     practice = await configured(own_work, SecretBox.local(OLD))

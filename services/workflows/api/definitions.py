@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,8 +11,10 @@ from fastapi import Query, Response
 from libs.common.auth import Permission
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, needs
 from libs.common.paging import CursorInvalid
-from services.workflows.commands.checks import Validation
+from services.workflows.adapters.trial import Trial
+from services.workflows.commands.checks import Validation, refuse
 from services.workflows.commands.definitions import (
+    PublishedView,
     PublishWorkflow,
     SaveWorkflow,
     WorkflowView,
@@ -36,12 +39,14 @@ def etag(view: WorkflowView) -> dict[str, str]:
     return {"ETag": f'"{view.version}"'}
 
 
-def definition_routes() -> Routes:
+def definition_routes(trial: Trial, wake: Callable[[], None]) -> Routes:
+    """What is saved is tried out first, in a process of its own: no expression that was not evaluated there is evaluated here."""
     router = Routes(prefix="/v1/workflows", tags=["workflows"])
 
     @router.post("", status_code=201, response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def create(cmd: SaveWorkflow, door: DoorDep) -> Response:
         """Save a new draft. Practice admins only; expressions are checked against the event's fields."""
+        refuse(await trial.findings(cmd.definition))
         async with door.work() as tx:
             view = await create_workflow(cmd, tx)
             return await door.answer(tx, view, status=201, headers=etag(view))
@@ -77,26 +82,32 @@ def definition_routes() -> Routes:
     @router.put("/{workflow_id}", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def edit(workflow_id: UUID, cmd: SaveWorkflow, door: DoorDep, if_match: IfMatch) -> Response:
         """Replace the draft. Practice admins only; what is published stays in force."""
+        refuse(await trial.findings(cmd.definition))
         async with door.work() as tx:
             view = await edit_workflow(workflow_id, cmd, tx, if_version=if_match)
             return await door.answer(tx, view, headers=etag(view))
 
-    _publishing(router)
+    _publishing(router, wake)
     return router
 
 
-def _publishing(router: Routes) -> None:
+def _publishing(router: Routes, wake: Callable[[], None]) -> None:
     @router.post("/{workflow_id}/validate", response_model=Validation, **needs(Permission.WORKFLOWS_READ))
     async def validate(workflow_id: UUID, door: DoorDep) -> Response:
         """Everything that would stop the draft from being published, and what may be meant otherwise."""
         async with door.work() as tx:
             return await door.answer(tx, await validate_workflow(workflow_id, tx))
 
-    @router.post("/{workflow_id}/publish", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
+    @router.post("/{workflow_id}/publish", response_model=PublishedView, **needs(Permission.WORKFLOWS_WRITE))
     async def publish(workflow_id: UUID, door: DoorDep, if_match: IfMatch, cmd: PublishWorkflow | None = None) -> Response:
-        """Put the draft in force. Practice admins only. With `If-Match`, 409 when the draft is not the one that was looked at."""
+        """Put the draft in force. Practice admins only. With `If-Match`, 409 when the draft is not the one that was looked at.
+
+        A workflow that runs before or after appointments takes up those that are booked already, as a job with progress, unless
+        `include_existing` is false; `validate` says how many.
+        """
         async with door.work() as tx:
             view = await publish_workflow(workflow_id, tx, cmd, if_version=if_match)
+            tx.after_commit(wake)
             return await door.answer(tx, view, headers=etag(view))
 
     @router.post("/{workflow_id}/unpublish", response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))

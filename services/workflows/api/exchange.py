@@ -8,9 +8,11 @@ from fastapi import Response
 
 from libs.common.auth import Permission
 from libs.common.http import DoorDep, Routes, needs
+from services.workflows.adapters.trial import Trial
 from services.workflows.api.definitions import etag
+from services.workflows.commands.checks import refuse
 from services.workflows.commands.definitions import WorkflowView
-from services.workflows.commands.exchange import ImportWorkflow, export_workflow, import_workflow
+from services.workflows.commands.exchange import ImportWorkflow, export_workflow, import_workflow, read_file
 from services.workflows.rules.definitions.schema import schema_text
 
 SCHEMA, YAML = "application/schema+json", "application/yaml"
@@ -18,7 +20,7 @@ _SCHEMA = {"description": "JSON Schema, draft 2020-12.", "content": {SCHEMA: {"s
 _YAML = {"description": "The draft as YAML.", "content": {YAML: {"schema": {"type": "string"}}}}
 
 
-def exchange_routes() -> Routes:
+def exchange_routes(trial: Trial) -> Routes:
     """Stands before the routes that take an id: ``schema`` is none."""
     router = Routes(prefix="/v1/workflows", tags=["workflows"])
     schema = schema_text()
@@ -32,6 +34,7 @@ def exchange_routes() -> Routes:
     @router.post("/import", status_code=201, response_model=WorkflowView, **needs(Permission.WORKFLOWS_WRITE))
     async def import_(cmd: ImportWorkflow, door: DoorDep) -> Response:
         """Make a draft of a file. Practice admins only; ids of another practice are refused."""
+        refuse(await trial.findings(read_file(cmd)[1]))
         async with door.work() as tx:
             view = await import_workflow(cmd, tx)
             return await door.answer(tx, view, status=201, headers=etag(view))

@@ -18,7 +18,7 @@ from services.workflows.commands.reruns import rerun_run
 from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.runs import RunNotFound
 from services.workflows.queries.resolutions import resolutions_of
-from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes
+from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes, unknown_effects
 from services.workflows.queries.silent import everything_stuck
 from services.workflows.rules.definitions.steps import STEP_ID
 from services.workflows.rules.runs.states import Status
@@ -107,6 +107,23 @@ class StuckCause(BaseModel):
         return "/".join(str(one) for one in (self.workflow_id, self.run_id, self.step_id, self.code) if one is not None)
 
 
+class UnknownEffect(BaseModel):
+    """A step whose outcome nobody knows. ``since`` is when it was asked for; by ``effect_key`` the other side knows it."""
+
+    run_id: UUID
+    workflow_id: UUID
+    workflow_name: str
+    version: int
+    patient_id: UUID | None
+    run_status: str
+    step_id: str
+    action: str | None
+    effect_key: UUID | None
+    attempt: int
+    error_code: str | None
+    since: datetime
+
+
 class RunDetail(RunView):
     steps: list[StepView]
     stuck: list[StuckView]
@@ -157,6 +174,14 @@ def run_routes() -> Routes:
             found = await everything_stuck(tx, after=door.position(cursor), limit=limit)
             views = [StuckCause.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.raised_at.isoformat(), view.place))
+
+    @router.get("/runs/unknown-effects", response_model=Page[UnknownEffect], **needs(Permission.RUNS_READ))
+    async def unknown(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[UnknownEffect]:
+        """List what was asked for and never answered for: steps whose outcome is unknown, the oldest first."""
+        async with door.work() as tx:
+            found = await unknown_effects(tx, after=door.position(cursor), limit=limit)
+            views = [UnknownEffect.model_validate(dict(row)) for row in found]
+            return door.page(views, limit, lambda view: (view.since.isoformat(), view.run_id, view.step_id))
 
     @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:

@@ -60,7 +60,7 @@ def starting_routes(engine: Engine, published: PublishedWorkflows, wake: Callabl
     return router
 
 
-def suppression_routes() -> Routes:
+def suppression_routes(published: PublishedWorkflows) -> Routes:
     router = Routes(prefix="/v1/workflows/suppressions", tags=["workflows"])
 
     @router.get("", response_model=Page[Suppression], **needs(Permission.WORKFLOWS_READ))
@@ -72,13 +72,13 @@ def suppression_routes() -> Routes:
 
     @router.put("/{patient_id}", response_model=Suppression, **needs(Permission.WORKFLOWS_WRITE))
     async def suppress(patient_id: UUID, cmd: SuppressPatient, door: DoorDep) -> Response:
-        """Start no workflow for a patient any more. Practice admins only; runs in flight go on."""
+        """Nothing more happens for a patient: no workflow starts, runs in flight end as `suppressed`. Practice admins only."""
         async with door.work() as tx:
-            return await door.answer(tx, await suppress_patient(patient_id, cmd, tx))
+            return await door.answer(tx, await suppress_patient(patient_id, cmd, published, tx))
 
     @router.delete("/{patient_id}", status_code=204, **needs(Permission.WORKFLOWS_WRITE))
     async def admit(patient_id: UUID, door: DoorDep) -> Response:
-        """Take a patient off the list. Practice admins only."""
+        """Take a patient off the list; runs that ended stay ended. Practice admins only."""
         async with door.work() as tx:
             await admit_patient(patient_id, tx)
             return await door.answer(tx, status=204)

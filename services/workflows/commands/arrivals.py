@@ -96,7 +96,7 @@ async def deliver_to(key: Key, happening: Happening, published: PublishedWorkflo
 
 
 async def _meetings(happenings: list[Happening], reached: Mapping[Key, int], tx: Tx) -> list[_Meeting]:
-    """In the order things happened."""
+    """In the order things happened; of one event exits come first."""
     waits = await open_waits(_subjects(happenings), tx)
     if not waits:
         return []
@@ -106,11 +106,12 @@ async def _meetings(happenings: list[Happening], reached: Mapping[Key, int], tx:
     runs = await runs_for_change(list({(row["practice_id"], row["run_id"]) for row in waits}), tx)
     found: list[_Meeting] = []
     for place, happening in enumerate(happenings):
-        for subject in filter(None, happening.ids().values()):
-            for row in by_subject.get((happening.practice_id, happening.data.type, subject), ()):
-                key = row["practice_id"], row["run_id"]
-                if key in runs and place > reached.get(key, -1):
-                    found.append(_Meeting(place, happening, key, row, runs[key]))
+        subjects = filter(None, happening.ids().values())
+        told = [row for subject in subjects for row in by_subject.get((happening.practice_id, happening.data.type, subject), ())]
+        for row in sorted(told, key=lambda row: row["step_id"] != EXITS):
+            key = row["practice_id"], row["run_id"]
+            if key in runs and place > reached.get(key, -1):
+                found.append(_Meeting(place, happening, key, row, runs[key]))
     return found
 
 

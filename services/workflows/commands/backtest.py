@@ -78,9 +78,13 @@ class AskForBacktest(Command):
 class BacktestView(BaseModel):
     """A backtest. ``version`` is the draft's, as it was when asked for. ``progress`` goes from 0 to 1.
 
+    It goes back to 0 when a process dies and another begins it again: ``attempts`` counts how often it was begun.
+
     ``result`` has, for the draft and for what it was compared with, how events were decided (``verdicts``), how runs ended
     (``outcomes``), what was asked for (``actions``) and ``warnings``; then ``differences`` as counts and a few ``examples`` of each kind:
-    ``only_in_draft``, ``only_in_compared``, ``different_time``, ``different_parameters``.
+    ``only_in_draft``, ``only_in_compared``, ``different_time``, ``different_parameters``. Actions are taken to succeed. A step's result
+    is what it really was where the same step really ran at the event; else it is made up, and where something looks at it a warning
+    ``result_made_up`` counts it. Who had been through, or was under way, when the span begins is counted as really was.
     """
 
     id: UUID
@@ -93,6 +97,7 @@ class BacktestView(BaseModel):
     progress: float
     events_done: int
     events_total: int | None
+    attempts: int
     error_code: str | None
     result: dict[str, Any] | None
     created_by: str

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from libs.common.command import Command
 from libs.common.work import Tx
-from services.workflows.commands.controls import steer
+from services.workflows.commands.controls import PatientSuppressed, steer
 from services.workflows.commands.jobs import Chunk, JobView, open_job
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.reruns import ConditionIsFalse, TriggerDiffers, rerun_run
@@ -141,7 +141,7 @@ async def bulk_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, publi
 async def _again(run_id: UUID, version: int | None, published: PublishedWorkflows, tx: Tx) -> int:
     try:
         await rerun_run(run_id, version, published, tx)
-    except (ConditionIsFalse, TriggerDiffers):
+    except (ConditionIsFalse, PatientSuppressed, TriggerDiffers):
         return 0
     return 1
 

@@ -38,11 +38,16 @@ class FindingView(BaseModel):
 
 
 class Validation(BaseModel):
-    """What is wrong with a draft. It may be published when none of it is an error; ``publishable`` says so."""
+    """What is wrong with a draft. It may be published when none of it is an error; ``publishable`` says so.
+
+    ``existing_appointments``: how many appointments that are booked already publishing it would take up; null for a workflow that
+    is not anchored to appointments.
+    """
 
     publishable: bool
 
     findings: list[FindingView]
+    existing_appointments: int | None = None
 
 
 def refuse(findings: Iterable[Finding], prefix: str = "/definition") -> None:

@@ -20,6 +20,7 @@ from services.workflows.commands.handover import call
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
+from services.workflows.queries.operations import active_pairs, suppressed_among
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.orchestration import BUILTIN
@@ -43,6 +44,10 @@ class RunHasNotFailed(Conflict):
 
 class WorkflowIsPaused(Conflict):
     """The run is held because its workflow is paused; resume the workflow."""
+
+
+class AnotherRunIsActive(Conflict):
+    """The workflow lets a patient through once at a time, and another run of this patient goes on; end that one, or wait for its end."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,10 @@ RULES: dict[Verb, _Rule] = {
 }
 
 
+class PatientSuppressed(Conflict):
+    """The run's patient is on the suppression list: nothing more is done for them."""
+
+
 class NothingToRetry(Conflict):
     """The run failed before its first step, or too often: run it again from what started it."""
 
@@ -98,7 +107,11 @@ async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> Non
 
 
 async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Try the step that failed again, as a new attempt. Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``."""
+    """Try the step that failed again, as a new attempt.
+
+    Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``, ``PatientSuppressed``; ``AnotherRunIsActive`` where enrolment is once while active and
+    the patient came in again since: two runs side by side are what its author ruled out.
+    """
     if not await _one("retry", run_id, published, tx):
         raise NothingToRetry
 
@@ -106,7 +119,23 @@ async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None
 async def steer(verb: Verb, run_ids: list[UUID], published: PublishedWorkflows, tx: Tx) -> int:
     """Do this to those of the runs it fits; returns how many moved. In the practice's turn."""
     found = await _at_rest([(tx.practice_id, run_id) for run_id in run_ids], published, tx)
-    return await _do(verb, {key: row for key, row in found.items() if RULES[verb].fits(row)}, published, tx)
+    fitting = {key: row for key, row in found.items() if RULES[verb].fits(row)}
+    if verb == "retry":
+        suppressed = await suppressed_among([patient_of(row) for row in fitting.values()], tx)
+        fitting = {key: row for key, row in fitting.items() if patient_of(row) not in suppressed}
+        fitting = await _without_rivals(fitting, published, tx)
+    return await _do(verb, fitting, published, tx)
+
+
+async def stop(run_ids: list[UUID], reason: str, published: PublishedWorkflows, tx: Tx) -> None:
+    """End these runs before they take up anything more, on either engine; ``reason`` becomes their error code. In the practice's turn."""
+    found = await runs_for_change([(tx.practice_id, run_id) for run_id in run_ids], tx)
+    await _end(Cancelled(reason), found, published, tx)
+
+
+def patient_of(row: Mapping[str, Any]) -> Key:
+    """Whom a run is about, with the practice. Nobody is on no list."""
+    return row["practice_id"], row["patient_id"]
 
 
 async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) -> bool:
@@ -117,12 +146,36 @@ async def _one(verb: Verb, run_id: UUID, published: PublishedWorkflows, tx: Tx) 
         raise RunNotFound
     ((_, row),) = found.items()
     if RULES[verb].fits(row):
+        if verb == "retry" and await suppressed_among([patient_of(row)], tx):
+            raise PatientSuppressed
+        if verb == "retry" and not await _without_rivals(found, published, tx):
+            raise AnotherRunIsActive
         return await _do(verb, found, published, tx) > 0
     if verb == "resume" and _running(row) and row["held"]:
         raise WorkflowIsPaused
     if not RULES[verb].already(row):
         raise RULES[verb].refusal
     return False
+
+
+async def _without_rivals(rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> dict[Key, Mapping[str, Any]]:
+    """Those that may go on beside the runs there are: where a patient is let through once at a time, one per patient."""
+    once = {key for key, row in rows.items() if row["patient_id"] is not None and await _once_at_a_time(row, published, tx)}
+    taken = await active_pairs([(rows[key]["workflow_id"], rows[key]["patient_id"]) for key in once], tx) if once else set()
+    kept: dict[Key, Mapping[str, Any]] = {}
+    for key, row in rows.items():
+        pair = row["workflow_id"], row["patient_id"]
+        if key in once and pair in taken:
+            continue
+        kept[key] = row
+        if key in once:
+            taken.add(pair)
+    return kept
+
+
+async def _once_at_a_time(row: Mapping[str, Any], published: PublishedWorkflows, tx: Tx) -> bool:
+    enrolment = (await published.version(row["practice_id"], row["workflow_id"], row["version"], tx)).definition.enrolment
+    return enrolment is not None and enrolment.policy == "once_while_active"
 
 
 async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
@@ -139,15 +192,27 @@ async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: Publ
     if not rows:
         return 0
     ids = [key[1] for key in rows]
+    if verb == "cancel":
+        return await _end(RULES[verb].event, rows, published, tx)
     if verb == "resume":
         await tx.execute(_HOLD, tx.practice_id, ids, False)
-    changes = await move_runs([(key, RULES[verb].event, tx.cause) for key in rows], published, tx)
-    await bring_to_rest(changes, published, tx)
-    if verb == "cancel":
-        await tx.execute(_WAITS_OVER, tx.practice_id, ids, tx.now)
-    elif verb == "pause":
+    moved = await _move(RULES[verb].event, rows, published, tx)
+    if verb == "pause":
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
+    return moved
+
+
+async def _end(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+    moved = await _move(event, rows, published, tx)
+    await tx.execute(_WAITS_OVER, tx.practice_id, [key[1] for key in rows], tx.now)
+    return moved
+
+
+async def _move(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+    """How many moved. Those of the durable engine are called, so that it sees where they stand."""
+    changes = await move_runs([(key, event, tx.cause) for key in rows], published, tx)
+    await bring_to_rest(changes, published, tx)
     durable = [key for key, row in rows.items() if row["engine"] != BUILTIN]
     if durable:
         await call(durable, tx)

@@ -13,11 +13,14 @@ from libs.common.errors import NotFound, Stale, VersionMismatch
 from libs.common.work import Tx
 from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
 from services.workflows.commands.checks import FindingView, Validation, WrittenDefinition, compile_findings, publish_findings, read, refuse
+from services.workflows.commands.existing import count_existing, include_existing
+from services.workflows.commands.jobs import JobView
 from services.workflows.commands.schedules import drop_schedule, keep_schedule
 from services.workflows.model import Workflow, WorkflowIsArchived, WorkflowStatus
-from services.workflows.queries.definitions import version_exists, workflow_by_id
+from services.workflows.queries.definitions import version_exists, version_of, workflow_by_id
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
+from services.workflows.rules.definitions.settling import settled
 from services.workflows.rules.definitions.triggers import trigger_name
 
 
@@ -35,9 +38,15 @@ class SaveWorkflow(Command):
 
 
 class PublishWorkflow(Command):
-    """``note`` says in the history why."""
+    """``note`` says in the history why.
+
+    ``include_existing``: whether appointments that are booked already and still to come are taken up, each as if it were booked
+    now; only for a workflow that runs before or after appointments. Left out: yes when such a workflow comes into force, no when
+    it was in force before, for then their runs began when they were booked.
+    """
 
     note: Line | None = None
+    include_existing: bool | None = None
 
 
 class WorkflowView(BaseModel):
@@ -66,10 +75,16 @@ class WorkflowView(BaseModel):
         )  # fmt: skip
 
 
+class PublishedView(WorkflowView):
+    """What was published. ``including``: the job that takes up appointments booked before, where there is one."""
+
+    including: JobView | None = None
+
+
 async def create_workflow(cmd: SaveWorkflow, tx: Tx) -> WorkflowView:
     """Raises ``DefinitionRefused`` when an expression does not compile or the trigger is unknown."""
     refuse(compile_findings(cmd.definition))
-    workflow = Workflow.new(tx.practice_id, tx.new_id(), cmd.name, stored(cmd.definition), tx.principal.actor, tx.now)
+    workflow = Workflow.new(tx.practice_id, tx.new_id(), cmd.name, settled(cmd.definition), tx.principal.actor, tx.now)
     tx.session.add(workflow)
     return WorkflowView.of(workflow)
 
@@ -81,26 +96,33 @@ async def edit_workflow(workflow_id: UUID, cmd: SaveWorkflow, tx: Tx, *, if_vers
     """
     refuse(compile_findings(cmd.definition))
     workflow = await existing(workflow_id, tx, if_version=if_version)
-    workflow.edit(cmd.name, stored(cmd.definition), tx.now)
+    workflow.edit(cmd.name, settled(cmd.definition), tx.now)
     return WorkflowView.of(workflow)
 
 
 async def validate_workflow(workflow_id: UUID, tx: Tx) -> Validation:
     """Everything that would stop the draft from being published, and every warning. Raises ``WorkflowNotFound``."""
     workflow = await existing(workflow_id, tx)
+    definition: Definition | None = None
     try:
-        findings = await publish_findings(workflow, read_definition(workflow.draft), tx)
+        definition = read_definition(workflow.draft)
+        findings = await publish_findings(workflow, definition, tx)
     except ShapeInvalid as error:  # it had the shape of one when it was saved: our code has changed since
         findings = error.findings
     views = [FindingView.of(finding) for finding in findings]
-    return Validation(publishable=all(finding.severity != "error" for finding in findings), findings=views)
+    publishable = all(finding.severity != "error" for finding in findings)
+    to_take_up = await count_existing(workflow.id, definition.trigger, tx) if definition is not None else None
+    return Validation(publishable=publishable, findings=views, existing_appointments=to_take_up)
 
 
-async def publish_workflow(workflow_id: UUID, tx: Tx, cmd: PublishWorkflow | None = None, *, if_version: int | None = None) -> WorkflowView:
+async def publish_workflow(
+    workflow_id: UUID, tx: Tx, cmd: PublishWorkflow | None = None, *, if_version: int | None = None
+) -> PublishedView:
     """Put the draft in force; repeating changes nothing. Of two that race on different drafts, the one that saw an older draft is refused.
 
-    Raises ``WorkflowNotFound``, ``DraftHasChanged``, ``WorkflowIsArchived``, ``DefinitionRefused``.
+    Raises ``WorkflowNotFound``, ``DraftHasChanged``, ``WorkflowIsArchived``, ``DefinitionRefused``, ``NotAnchored``.
     """
+    cmd = cmd or PublishWorkflow()
     workflow = await existing(workflow_id, tx)
     if if_version is not None and workflow.version != if_version:
         raise DraftHasChanged
@@ -108,10 +130,24 @@ async def publish_workflow(workflow_id: UUID, tx: Tx, cmd: PublishWorkflow | Non
         raise WorkflowIsArchived
     definition = read(workflow.draft, "")
     refuse(await publish_findings(workflow, definition, tx), "")
-    if workflow.published_version == workflow.version:
-        return WorkflowView.of(workflow)
+    first = not await _was_anchored(workflow, tx)
+    if workflow.published_version != workflow.version:
+        await _put_in_force(workflow, definition, cmd.note, tx)
+    including = await include_existing(workflow.id, definition.trigger, tx, wanted=cmd.include_existing, first=first)
+    return PublishedView(**WorkflowView.of(workflow).model_dump(), including=including)
+
+
+async def _was_anchored(workflow: Workflow, tx: Tx) -> bool:
+    """Whether what is in force until now hears of every booking to come before or after it."""
+    if workflow.published_version is None:
+        return False
+    before = await version_of(tx.practice_id, workflow.id, workflow.published_version, tx)
+    return bool(before["trigger"].get("kind") == "anchored")
+
+
+async def _put_in_force(workflow: Workflow, definition: Definition, note: str | None, tx: Tx) -> None:
     exists = await version_exists(workflow.id, workflow.version, tx)
-    version = workflow.publish(tx.now, tx.principal.actor, cmd.note if cmd else None)
+    version = workflow.publish(tx.now, tx.principal.actor, note)
     if not exists:
         tx.session.add(version)
     await tx.session.flush()
@@ -120,7 +156,6 @@ async def publish_workflow(workflow_id: UUID, tx: Tx, cmd: PublishWorkflow | Non
     tx.emit(
         WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=trigger_name(definition.trigger))
     )
-    return WorkflowView.of(workflow)
 
 
 async def unpublish_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:

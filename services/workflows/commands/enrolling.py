@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from libs.common.work import Tx
+from libs.contracts.workflows import AppointmentIncluded
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import InForce
 from services.workflows.rules.definitions.definition import Enrolment
@@ -35,20 +36,30 @@ WHERE r.status = 'running' AND r.cursor = 0
 """
 _ENROL = """
 INSERT INTO enrolment SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[])
-ON CONFLICT (practice_id, workflow_id, key) DO UPDATE SET run_id = excluded.run_id, at = excluded.at
+ON CONFLICT (practice_id, workflow_id, key) DO UPDATE SET run_id = excluded.run_id, at = excluded.at WHERE enrolment.at <= excluded.at
 """
 _KNOWN = """
 SELECT t.*, EXISTS (SELECT FROM suppression s WHERE s.practice_id = t.practice_id AND s.patient_id = t.patient_id) AS suppressed, (
   SELECT count(*) FROM (
     SELECT FROM run r WHERE r.practice_id = t.practice_id AND r.patient_id = t.patient_id AND r.workflow_id = t.workflow_id AND r.started_at > $4
-    LIMIT 50) r) AS times
+      AND r.trigger_type <> $5 LIMIT 50) r) AS times
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, workflow_id, patient_id)
+"""
+_NOBODY = """
+SELECT t.*, (SELECT count(*) FROM (
+  SELECT FROM run r WHERE r.practice_id = t.practice_id AND r.workflow_id = t.workflow_id AND r.patient_id IS NULL AND r.started_at > $3
+    AND r.trigger_type <> $4 LIMIT 1020) r) AS times
+FROM unnest($1::uuid[], $2::uuid[]) AS t (practice_id, workflow_id)
 """
 OFTEN = 30
 """Runs of one workflow for one patient in ``SPAN``. More is a loop that goes round outside, where no depth is counted."""
 
+OFTEN_NOBODY = 1000
+"""Runs of one workflow about no patient in ``SPAN``: calls from outside and bookings nobody is matched to may be many."""
+
 SPAN = timedelta(hours=1)
 TOO_OFTEN = "too_often"
+_NO_LOOP = AppointmentIncluded.type
 EVERY = Enrolment()
 Triple = tuple[UUID, UUID, Any]
 
@@ -62,6 +73,15 @@ class Candidate:
     patient_id: UUID | None
     appointment_id: UUID | None
     key: str | None = None
+
+    @property
+    def often(self) -> int:
+        return OFTEN if self.patient_id is not None else OFTEN_NOBODY
+
+    @property
+    def counts(self) -> bool:
+        """Whether it may be part of a loop. Appointments taken up at a publication are as many as there are: a year of weekly ones."""
+        return not isinstance(self.happening.data, AppointmentIncluded)
 
     @property
     def policy(self) -> Enrolment:
@@ -84,7 +104,7 @@ class Admissions:
     active: set[Triple] = field(default_factory=set)
     enrolled: dict[Triple, datetime] = field(default_factory=dict)
     at_anchor: set[Triple] = field(default_factory=set)
-    entered: list[tuple[Triple, UUID]] = field(default_factory=list)
+    entered: list[tuple[Triple, UUID, datetime]] = field(default_factory=list)
     often: Counter[Triple] = field(default_factory=Counter)
 
     def refusal(self, candidate: Candidate, now: datetime) -> str | None:
@@ -93,7 +113,7 @@ class Admissions:
             return "suppressed"
         if candidate.anchored and candidate.with_(candidate.appointment_id) in self.at_anchor:
             return "waits_already"
-        if self.often[candidate.with_(candidate.patient_id)] >= OFTEN:
+        if candidate.counts and self.often[candidate.with_(candidate.patient_id)] >= candidate.often:
             return TOO_OFTEN
         policy = candidate.policy
         if policy.policy == "once_while_active" and candidate.patient_id and candidate.with_(candidate.patient_id) in self.active:
@@ -110,40 +130,50 @@ class Admissions:
             self.at_anchor.add(candidate.with_(candidate.appointment_id))
         if candidate.policy.policy == "once_while_active":
             self.active.add(candidate.with_(candidate.patient_id))
+        self.owns(candidate, run_id, now)
+
+    def owns(self, candidate: Candidate, run_id: UUID, at: datetime) -> None:
+        """Who is enrolled is enrolled with this run, since it began: hearing of it again makes it no later."""
         if candidate.key is not None:
-            self.enrolled[candidate.with_(candidate.key)] = now
-            self.entered.append((candidate.with_(candidate.key), run_id))
+            key = candidate.with_(candidate.key)
+            self.enrolled[key] = max(at, self.enrolled.get(key, at))
+            self.entered.append((key, run_id, at))
 
     def count(self, candidate: Candidate) -> int:
-        """How many runs of the workflow its patient came to with this one; 0 for one about nobody."""
-        if candidate.patient_id is None:
+        """How many runs of the workflow its patient, or nobody, came to with this one; 0 for one that does not count."""
+        if not candidate.counts:
             return 0
         self.often[candidate.with_(candidate.patient_id)] += 1
         return self.often[candidate.with_(candidate.patient_id)]
 
     async def flush(self, tx: Tx) -> None:
         if self.entered:
-            latest = dict(self.entered)
+            latest = {triple: (run_id, at) for triple, run_id, at in sorted(self.entered, key=lambda one: one[2])}
             triples = list(latest)
             await tx.execute(
                 _ENROL,
                 [t[0] for t in triples],
                 [t[1] for t in triples],
                 [t[2] for t in triples],
-                list(latest.values()),
-                [tx.now] * len(triples),
+                [run_id for run_id, _ in latest.values()],
+                [at for _, at in latest.values()],
             )
 
 
 async def admissions_for(candidates: list[Candidate], tx: Tx) -> Admissions:
-    """What decides about these candidates: at most four statements, each only when a patient or somebody's policy asks."""
+    """What decides about these candidates: at most five statements, each only when somebody's patient or policy asks."""
     found = Admissions()
     wanted = sorted({c.with_(c.patient_id) for c in candidates if c.patient_id is not None})
     if wanted:
-        for row in await tx.rows(_KNOWN, *([one[place] for one in wanted] for place in range(3)), tx.now - SPAN):
+        for row in await tx.rows(_KNOWN, *([one[place] for one in wanted] for place in range(3)), tx.now - SPAN, _NO_LOOP):
             found.often[row["practice_id"], row["workflow_id"], row["patient_id"]] = row["times"]
             if row["suppressed"]:
                 found.suppressed.add((row["practice_id"], row["patient_id"]))
+    nobody = sorted({c.with_(None)[:2] for c in candidates if c.patient_id is None and c.counts})
+    if nobody:
+        ids = [practice for practice, _ in nobody], [workflow for _, workflow in nobody]
+        for row in await tx.rows(_NOBODY, *ids, tx.now - SPAN, _NO_LOOP):
+            found.often[row["practice_id"], row["workflow_id"], None] = row["times"]
     active = {c.with_(c.patient_id) for c in candidates if c.policy.policy == "once_while_active" and c.patient_id is not None}
     found.active = {tuple(row) for row in await _select(_ACTIVE, active, tx)}
     keys = {c.with_(c.key) for c in candidates if c.key is not None}

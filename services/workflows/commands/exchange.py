@@ -12,6 +12,7 @@ from libs.common.work import Tx
 from services.workflows.commands.checks import compile_findings, read, refuse
 from services.workflows.commands.definitions import SaveWorkflow, WorkflowNotFound, WorkflowView, create_workflow
 from services.workflows.queries.definitions import workflow_by_id, workflow_ids
+from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.exchange import FileRefused, exported, parts_of, strangers
 from services.workflows.rules.definitions.yaml_text import MAX_CHARACTERS
 from services.workflows.rules.findings import Finding
@@ -35,6 +36,13 @@ async def export_workflow(workflow_id: UUID, tx: Tx) -> tuple[str, int]:
 
 async def import_workflow(cmd: ImportWorkflow, tx: Tx) -> WorkflowView:
     """A new draft. Raises ``DefinitionRefused`` with the same findings as saving it, and for ids that name nothing of this practice."""
+    name, definition = read_file(cmd)
+    refuse([*strangers(definition, await workflow_ids(tx)), *compile_findings(definition)])
+    return await create_workflow(SaveWorkflow(name=name, definition=definition), tx)
+
+
+def read_file(cmd: ImportWorkflow) -> tuple[str, Definition]:
+    """The name and the definition in it, as they are written. Raises ``DefinitionRefused``."""
     try:
         name, written = parts_of(cmd.yaml)
         name = _NAME.validate_python(name)
@@ -44,6 +52,4 @@ async def import_workflow(cmd: ImportWorkflow, tx: Tx) -> WorkflowView:
     except ValidationError:
         refuse([Finding("invalid_name", "/name", "A name is one line of 1 to 200 characters.")], "")
         raise
-    definition = read(written)
-    refuse([*strangers(definition, await workflow_ids(tx)), *compile_findings(definition)])
-    return await create_workflow(SaveWorkflow(name=name, definition=definition), tx)
+    return name, read(written)

@@ -50,7 +50,7 @@ class ExplainedStep(BaseModel):
 
 
 class ExplainedRun(BaseModel):
-    """What came of a decision."""
+    """What came of a decision. ``error_code`` is ``suppressed`` when it ended because its patient was put on the suppression list."""
 
     id: UUID
     status: str
@@ -128,7 +128,11 @@ async def explain(
 
 async def _runs(rows: list[Any], tx: Tx) -> dict[tuple[UUID, UUID], list[ExplainedRun]]:
     """Runs by event and workflow: those an event started, and those a decision names (started by an earlier event about the same booking)."""
-    named = {UUID(run_id): row["event_id"] for row in rows for _, _, _, run_id in row["decisions"] if run_id}
+    named: dict[UUID, set[UUID]] = defaultdict(set)
+    for row in rows:
+        for *_, run_id in row["decisions"]:
+            if run_id:
+                named[UUID(run_id)].add(row["event_id"])
     found = await runs_of_events([row["event_id"] for row in rows], list(named), tx)
     steps: dict[UUID, list[ExplainedStep]] = defaultdict(list)
     for step in await steps_of_runs([run["id"] for run in found], tx):
@@ -136,7 +140,7 @@ async def _runs(rows: list[Any], tx: Tx) -> dict[tuple[UUID, UUID], list[Explain
     by_event: dict[tuple[UUID, UUID], list[ExplainedRun]] = defaultdict(list)
     for run in found:
         view = ExplainedRun(**{name: run[name] for name in ExplainedRun.model_fields if name != "steps"}, steps=steps[run["id"]])
-        for event_id in {run["trigger_event_id"], named.get(run["id"], run["trigger_event_id"])}:
+        for event_id in {run["trigger_event_id"], *named[run["id"]]}:
             by_event[event_id, run["workflow_id"]].append(view)
     return by_event
 

@@ -12,6 +12,7 @@ from libs.common.messaging import Received
 from libs.common.telemetry import Cause, current_traceparent
 from libs.contracts.envelope import Event
 from libs.contracts.scheduling import AppointmentBooked
+from libs.contracts.workflows import AppointmentIncluded
 from services.workflows.commands.published import InForce
 from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import id_in
@@ -66,10 +67,15 @@ def run_row(happening: Happening, seen: Event, workflow: InForce, depth: int, re
     )  # fmt: skip
 
 
+def run_of_booking(workflow_id: UUID, appointment_id: UUID) -> UUID:
+    """The id of the run that the booking of an appointment starts, by whichever event we hear of it."""
+    return derived_id("run", workflow_id, "booked", appointment_id)
+
+
 def _run_id(happening: Happening, seen: Event, workflow: InForce, rerun: int) -> UUID:
     """One run per workflow and event; per workflow and appointment where the trigger is its booking."""
     if rerun:
         return derived_id("run", workflow.workflow_id, happening.id, rerun)
-    if isinstance(seen, AppointmentBooked):
-        return derived_id("run", workflow.workflow_id, "booked", seen.appointment_id)
+    if isinstance(seen, AppointmentBooked) or (isinstance(seen, AppointmentIncluded) and not seen.again):
+        return run_of_booking(workflow.workflow_id, seen.appointment_id)
     return derived_id("run", workflow.workflow_id, happening.id)

@@ -18,6 +18,7 @@ from services.workflows.commands.happening import Happening
 from services.workflows.commands.world import World
 
 KEPT = timedelta(days=40)
+STARTED_ALREADY = "started_already"
 FORGOTTEN_AT_ONCE = 5000
 PRACTICES_AT_ONCE = 20
 SYSTEM = Principal.system("history")
@@ -47,7 +48,7 @@ class Decision:
     run_id: UUID | None = None
 
     def compact(self, began: Collection[UUID]) -> list[object]:
-        verdict = "started_already" if self.verdict == "started" and self.run_id not in began else self.verdict
+        verdict = STARTED_ALREADY if self.run_id is not None and self.run_id not in began else self.verdict
         return [str(self.workflow_id), self.version, verdict, str(self.run_id) if self.run_id else None]
 
 

@@ -56,7 +56,13 @@ WHERE practice_id = $1 AND id = $2
 """
 _STOP = "UPDATE job SET status = 'cancelled', updated_at = $3, finished_at = $3 WHERE practice_id = $1 AND id = $2 AND status = 'running'"
 
-Kind = Literal["start", "runs", "release"]
+POSTPONED = timedelta(seconds=15)
+
+Kind = Literal["start", "runs", "release", "include"]
+
+
+class Postponed(Exception):
+    """What the next chunk depends on is on its way: the job comes again a little later, from where it is."""
 
 
 class JobNotFound(NotFound):
@@ -144,6 +150,10 @@ async def seconds_until_next(work: Work) -> float | None:
 async def _turn(practice_id: UUID, job_id: UUID, work: Work, do: Mapping[str, Do]) -> int:
     try:
         return await _chunk(practice_id, job_id, None, work, do)
+    except Postponed:
+        async with work.batch([practice_id], SYSTEM) as tx:
+            await tx.execute(_LATER, practice_id, job_id, tx.now + POSTPONED)
+        return 1
     except Exception as error:  # one of them is bad: each alone, so that only that one suffers
         log.warning("job.split", job_id=str(job_id), exc_info=error)
     for _ in range(ONE_BY_ONE):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from libs.common.command import Command, Line
 from libs.common.errors import NotFound
 from libs.common.work import Tx
+from libs.contracts.workflows import WorkflowArchived, WorkflowDuplicated, WorkflowRestored, WorkflowReverted
 from services.workflows.commands.checks import compile_findings, read, refuse
 from services.workflows.commands.definitions import WorkflowNotFound, WorkflowView, existing, out_of_force, stored
 from services.workflows.model import PublishedVersion, Workflow
@@ -70,6 +71,7 @@ async def duplicate_workflow(workflow_id: UUID, cmd: DuplicateWorkflow, tx: Tx) 
     name = cmd.name or source.name[: 200 - len(_COPY)] + _COPY
     copy = Workflow.new(tx.practice_id, tx.new_id(), name, source.draft, tx.principal.actor, tx.now)
     tx.session.add(copy)
+    tx.emit(WorkflowDuplicated(workflow_id=copy.id, source_id=source.id, name=copy.name))
     return WorkflowView.of(copy)
 
 
@@ -79,6 +81,7 @@ async def archive_workflow(workflow_id: UUID, tx: Tx, *, if_version: int | None 
     version = workflow.archive(tx.now)
     if version is not None:
         await out_of_force(workflow, version, tx)
+    tx.emit(WorkflowArchived(workflow_id=workflow.id, name=workflow.name))
     return WorkflowView.of(workflow)
 
 
@@ -86,6 +89,7 @@ async def restore_workflow(workflow_id: UUID, tx: Tx) -> WorkflowView:
     """A draft again, not published. Raises ``WorkflowNotFound``, ``WorkflowNotArchived``."""
     workflow = await existing(workflow_id, tx)
     workflow.restore(tx.now)
+    tx.emit(WorkflowRestored(workflow_id=workflow.id, name=workflow.name))
     return WorkflowView.of(workflow)
 
 
@@ -99,6 +103,7 @@ async def revert_workflow(workflow_id: UUID, cmd: RevertWorkflow, tx: Tx, *, if_
     definition = read(version.definition)
     refuse(compile_findings(definition))
     workflow.edit(workflow.name, stored(definition), tx.now)
+    tx.emit(WorkflowReverted(workflow_id=workflow.id, version=cmd.version, draft=workflow.version))
     return WorkflowView.of(workflow)
 
 

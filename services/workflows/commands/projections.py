@@ -17,12 +17,14 @@ ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, given_na
 WHERE patient.version < excluded.version
 """
 _APPOINTMENTS = """
-INSERT INTO appointment (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id)
+INSERT INTO appointment (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id, resource, external_id)
 SELECT DISTINCT ON (practice_id, id) * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-  $8::timestamptz[], $9::text[], $10::uuid[]) AS t (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id)
+  $8::timestamptz[], $9::text[], $10::uuid[], $11::text[], $12::text[])
+  AS t (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id, resource, external_id)
   ORDER BY practice_id, id, version DESC
 ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, status = excluded.status, title = excluded.title,
-  starts_at = excluded.starts_at, ends_at = excluded.ends_at, time_zone = excluded.time_zone, patient_id = excluded.patient_id
+  starts_at = excluded.starts_at, ends_at = excluded.ends_at, time_zone = excluded.time_zone, patient_id = excluded.patient_id,
+  resource = excluded.resource, external_id = excluded.external_id
 WHERE appointment.version < excluded.version
 """
 _PRACTICE = """
@@ -52,7 +54,8 @@ async def follow_appointments(events: list[Received[Any]], tx: Tx) -> None:
     await tx.execute(
         _APPOINTMENTS, [e.practice_id for e in events], [s.appointment_id for s in states], [s.version for s in states],
         [s.status for s in states], [s.title for s in states], [s.source for s in states], [s.starts_at for s in states],
-        [s.ends_at for s in states], [s.time_zone for s in states], [s.patient_id for s in states],
+        [s.ends_at for s in states], [s.time_zone for s in states], [s.patient_id for s in states], [s.resource for s in states],
+        [s.external_id for s in states],
     )  # fmt: skip
 
 

@@ -10,15 +10,16 @@ from libs.common.errors import Refused
 from libs.common.work import Tx, json_text
 from libs.contracts.envelope import MESSAGES, Event
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.controls import PatientSuppressed, patient_of
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.manual import NotPublished
 from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.runs import RunNotFound
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import Occasion, start_occasions
-from services.workflows.queries.operations import latest_rerun, pause_of, version_named
+from services.workflows.queries.operations import latest_rerun, pause_of, suppressed_among, version_named
 from services.workflows.queries.runs import run_by_id
-from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS, event_of
+from services.workflows.rules.definitions.triggers import began_with
 
 
 class VersionUnknown(Refused):
@@ -37,16 +38,18 @@ async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkf
     """A new run from what started this one; returns its id. ``version``: None for the one in force.
 
     Enrolment is not asked: somebody wants it. Raises ``RunNotFound``, ``NotPublished``, ``VersionUnknown``, ``TriggerDiffers``,
-    ``ConditionIsFalse``.
+    ``ConditionIsFalse``, ``PatientSuppressed``.
     """
     await one_at_a_time([tx.practice_id], tx)
     row = await run_by_id(run_id, tx)
     if row is None:
         raise RunNotFound
+    if await suppressed_among([patient_of(row)], tx):
+        raise PatientSuppressed
     workflow = await _version(row, version, published, tx)
     assert workflow.compiled is not None
-    wanted, trigger = event_of(workflow.compiled.definition.trigger).type, row["trigger_type"]
-    if trigger not in {wanted, *(APPOINTMENT_NEWS if workflow.compiled.anchored else ())}:
+    trigger = row["trigger_type"]
+    if trigger not in began_with(workflow.compiled.definition.trigger):
         raise TriggerDiffers(version=workflow.version)
     kind = MESSAGES[trigger]
     data = kind.model_validate(row["event"], extra="ignore")

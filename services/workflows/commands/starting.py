@@ -11,14 +11,14 @@ from uuid import UUID
 
 from libs.common.work import Tx
 from libs.contracts.envelope import Event
-from services.workflows.commands.enrolling import OFTEN, TOO_OFTEN, Candidate, admissions_for
+from services.workflows.commands.enrolling import TOO_OFTEN, Candidate, admissions_for
 from services.workflows.commands.happening import Happening, run_row
-from services.workflows.commands.history import Decision, record
+from services.workflows.commands.history import STARTED_ALREADY, Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, Writes
-from services.workflows.queries.runs import depths_of
+from services.workflows.queries.runs import begun, depths_of
 from services.workflows.rules.definitions.definition import EventTrigger
 from services.workflows.rules.definitions.triggers import seen_as, started_by
 from services.workflows.rules.expressions.interface import Expressions
@@ -59,7 +59,7 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     workflow and event, whatever is delivered twice. Raises ``PatientNotYet`` or ``PracticeNotYet`` while news an event
     depends on is on its way over another topic: the event waits and comes again. Runs that go on causing each other are
     stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``. So does a workflow that a patient comes to more
-    than ``OFTEN`` times in an hour: a loop that goes round outside.
+    than ``OFTEN`` times in an hour, or that runs about nobody come to more than ``OFTEN_NOBODY`` times: a loop that goes round outside.
     """
     in_force = await published.in_force({one.practice_id for one in happenings}, tx)
     occasions = [
@@ -154,22 +154,28 @@ def _consider(happening: Happening, seen: Event, workflow: InForce, values: Any,
 
 
 async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
+    runs = [run_row(one.happening, seen, one.workflow, depth, gathered.rerun) for one, seen, depth, _ in gathered.candidates]
+    known = await begun([run.key for run in runs], tx)
     admissions = await admissions_for([candidate for candidate, *_ in gathered.candidates], tx)
-    for candidate, seen, depth, values in gathered.candidates:
+    for run, (candidate, seen, depth, values) in zip(runs, gathered.candidates, strict=True):
         happening, workflow = candidate.happening, candidate.workflow
+        if run.id in known:  # by an earlier event about the same: nobody goes through a second time
+            admissions.owns(candidate, run.id, known[run.id])
+            gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, STARTED_ALREADY, run.id))
+            continue
         refusal = None if gathered.rerun else admissions.refusal(candidate, tx.now)
-        if refusal == TOO_OFTEN and admissions.count(candidate) == OFTEN + 1:  # seen once, as a run; what follows only in the history
-            _fail(happening, seen, workflow, LOOP_STOPPED, gathered, depth)
+        if refusal == TOO_OFTEN and admissions.count(candidate) == candidate.often + 1:
+            _fail(happening, seen, workflow, LOOP_STOPPED, gathered, depth)  # seen once, as a run; what follows only in the history
             continue
         decision = Decision(workflow.workflow_id, workflow.version, refusal or "started")
         if refusal is None:
             assert workflow.compiled is not None
-            run = run_row(happening, seen, workflow, depth, gathered.rerun)
             state, effects = _first_steps(run, workflow, world, seen, values, tx.now)
-            change = Change(run, state, effects, happening.cause, workflow.compiled, unsaid=_unsaid(happening))
-            if gathered.writes.start(change):
+            new = gathered.writes.start(Change(run, state, effects, happening.cause, workflow.compiled, unsaid=_unsaid(happening)))
+            if new:
+                known[run.id] = tx.now
                 admissions.enter(candidate, run.id, tx.now)
-            decision = Decision(workflow.workflow_id, workflow.version, "started", run.id)
+            decision = Decision(workflow.workflow_id, workflow.version, "started" if new else STARTED_ALREADY, run.id)
         gathered.decisions[happening.id].append(decision)
     await admissions.flush(tx)
 
@@ -187,8 +193,8 @@ def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathe
     failed = State(status=Status.FAILED, cursor=NEVER_BEGAN, error_code=code)
     run = run_row(happening, seen, workflow, depth, gathered.rerun)
     change = Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled, unsaid=_unsaid(happening))
-    gathered.writes.start(change)
-    gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, code, run.id))
+    verdict = code if gathered.writes.start(change) else STARTED_ALREADY
+    gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, verdict, run.id))
 
 
 def _unsaid(happening: Happening) -> Happening | None:

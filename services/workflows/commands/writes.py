@@ -230,8 +230,14 @@ async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
 
 
 def _exits(run: RunRow, compiled: CompiledDefinition) -> list[_Wait]:
-    subject = run.patient_id or run.appointment_id
-    return [(run, EXITS, number, rule.event, subject) for number, rule in enumerate(compiled.awaited.get(EXITS, ())) if subject]
+    """An exit about the appointment is told of it; a run about none goes by its patient."""
+    anything = run.patient_id or run.appointment_id
+    own = run.appointment_id or anything
+    subjects = [
+        (number, rule.event, own if rule.about == "appointment" else anything)
+        for number, rule in enumerate(compiled.awaited.get(EXITS, ()))
+    ]
+    return [(run, EXITS, number, event, subject) for number, event, subject in subjects if subject]
 
 
 async def _open(opened: list[_Wait], tx: Tx) -> None:

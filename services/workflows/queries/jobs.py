@@ -25,6 +25,14 @@ async def jobs(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asy
     )  # fmt: skip
 
 
+async def running_job(kind: str, workflow_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    """A job of this kind for a workflow that is at work."""
+    return await tx.row(
+        "SELECT * FROM job WHERE practice_id = $1 AND kind = $2 AND workflow_id = $3 AND status = 'running' ORDER BY id LIMIT 1",
+        tx.practice_id, kind, workflow_id,
+    )  # fmt: skip
+
+
 async def releasing(workflow_id: UUID, tx: Tx) -> UUID | None:
     """The job that lets go of the workflow's held runs."""
     found: UUID | None = await tx.value(

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from libs.common.work import Tx
+from services.workflows.queries.world import Key
 
 
 async def scheduled(practice_id: UUID, tx: Tx) -> list[asyncpg.Record]:
@@ -46,6 +47,18 @@ async def active_patients(practice_id: UUID, workflow_id: UUID, people: Sequence
         practice_id, workflow_id, [one for one in people if one is not None],
     )  # fmt: skip
     return {row["patient_id"] for row in rows}
+
+
+async def active_pairs(pairs: Sequence[tuple[UUID, UUID]], tx: Tx) -> set[tuple[UUID, UUID]]:
+    """Of these (workflow and patient), those with a run that goes on."""
+    rows = await tx.rows(
+        """
+        SELECT DISTINCT workflow_id, patient_id FROM run r JOIN unnest($2::uuid[], $3::uuid[]) AS t (workflow_id, patient_id)
+          USING (workflow_id, patient_id) WHERE r.practice_id = $1 AND r.status = 'running'
+        """,
+        tx.practice_id, [workflow for workflow, _ in pairs], [patient for _, patient in pairs],
+    )  # fmt: skip
+    return {(row["workflow_id"], row["patient_id"]) for row in rows}
 
 
 async def decision_on(practice_id: UUID, event_id: UUID, workflow_id: UUID, tx: Tx) -> tuple[str, UUID | None]:
@@ -134,6 +147,26 @@ async def active_runs(workflow_id: UUID, patient_id: UUID, but: UUID, limit: int
         tx.practice_id, workflow_id, patient_id, but, limit,
     )  # fmt: skip
     return [row["id"] for row in rows]
+
+
+async def runs_of_patient(patient_id: UUID, limit: int, tx: Tx) -> list[UUID]:
+    """Runs that go on for a patient, of whatever workflow."""
+    rows = await tx.rows(
+        "SELECT id FROM run WHERE practice_id = $1 AND patient_id = $2 AND status = 'running' ORDER BY id LIMIT $3",
+        tx.practice_id,
+        patient_id,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def suppressed_among(patients: Sequence[Key], tx: Tx) -> set[Key]:
+    """Which of these (practice and patient) are on the suppression list."""
+    rows = await tx.rows(
+        "SELECT practice_id, patient_id FROM suppression JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, patient_id) USING (practice_id, patient_id)",
+        [practice_id for practice_id, _ in patients], [patient_id for _, patient_id in patients],
+    )  # fmt: skip
+    return {(row["practice_id"], row["patient_id"]) for row in rows}
 
 
 async def suspended(practice_id: UUID, tx: Tx) -> bool:

@@ -50,6 +50,21 @@ async def stuck_causes(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
     return await tx.rows("SELECT * FROM stuck WHERE practice_id = $1 AND run_id = $2 ORDER BY since, step_id", tx.practice_id, run_id)
 
 
+async def unknown_effects(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
+    """Steps whose outcome nobody knows, with their runs; the oldest first, one more than ``limit`` when there is more."""
+    return await tx.rows(
+        """
+        SELECT s.run_id, s.step_id, s.action, s.effect_key, s.attempt, s.error_code, s.started_at AS since, r.workflow_id, r.workflow_name,
+          r.version, r.patient_id, r.status AS run_status
+        FROM step s JOIN run r ON r.practice_id = s.practice_id AND r.id = s.run_id
+        WHERE s.practice_id = $1 AND s.status = 'unknown' AND ($2::timestamptz IS NULL OR (s.started_at, s.run_id, s.step_id) > ($2, $3::uuid, $4::text))
+        ORDER BY s.started_at, s.run_id, s.step_id LIMIT $5
+        """,
+        tx.practice_id, datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, after[2] if after else None,
+        limit + 1,
+    )  # fmt: skip
+
+
 async def run_by_id(run_id: UUID, tx: Tx) -> asyncpg.Record | None:
     return await tx.row("SELECT * FROM run WHERE practice_id = $1 AND id = $2", tx.practice_id, run_id)
 
@@ -65,6 +80,17 @@ async def steps_of(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
         return rows
     places = {step.id: place for place, (step, _, _) in enumerate(walk(Definition.model_validate(definition).steps))}
     return sorted(rows, key=lambda row: places.get(row["step_id"], -1))
+
+
+async def begun(keys: list[Key], tx: Tx) -> dict[UUID, datetime]:
+    """Which of these runs exist, and since when."""
+    if not keys:
+        return {}
+    rows = await tx.rows(
+        "SELECT r.id, r.started_at FROM run r JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id)",
+        [key[0] for key in keys], [key[1] for key in keys],
+    )  # fmt: skip
+    return {row["id"]: row["started_at"] for row in rows}
 
 
 async def depths_of(causes: list[tuple[UUID, UUID]], tx: Tx) -> dict[tuple[UUID, UUID], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -171,6 +172,31 @@ class TestRuns:
         assert detail["steps"][0]["effect_key"] == str(request.effect_key)
         assert (await client.get("/v1/runs", params={"status": "asleep"}, headers=as_user)).status_code == 422
         assert set(await ids(workflow_id=other, status="running")) == {str(first.patient_id), str(second.patient_id)}
+
+    async def test_effects_nobody_knows_the_outcome_of_are_listed_until_somebody_does(
+        self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers, as_user: Headers, as_stranger: Headers
+    ) -> None:
+        intake = await published(client, as_admin)
+        for _ in range(3):
+            await booked(engine)
+            engine.now += timedelta(seconds=1)
+        requests = await engine.requests()
+        for request in requests:
+            await engine.answer(request, Outcome.UNKNOWN)
+        path = "/v1/runs/unknown-effects"
+        page = (await client.get(path, params={"limit": 2}, headers=as_user)).json()
+        rest = (await client.get(path, params={"limit": 2, "cursor": page["next_cursor"]}, headers=as_user)).json()
+        items = page["items"] + rest["items"]
+        assert [one["effect_key"] for one in items] == [str(request.effect_key) for request in requests]
+        shown = {name: items[0][name] for name in ("run_id", "workflow_id", "workflow_name", "step_id", "action", "run_status")}
+        assert shown == {
+            "run_id": str(requests[0].run_id), "workflow_id": intake, "workflow_name": "Intake", "step_id": "intake", "action": "send_email",
+            "run_status": "running",
+        }  # fmt: skip
+        await engine.answer(requests[0], Outcome.SUCCEEDED)
+        assert len((await client.get(path, headers=as_admin)).json()["items"]) == 2
+        assert (await client.get(path, headers=as_stranger)).json()["items"] == []
+        assert (await client.get(path, params={"cursor": "made-up"}, headers=as_user)).status_code == 422
 
     async def test_cancelling_stops_a_run_and_repeating_changes_nothing(
         self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers

@@ -8,12 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
+from services.workflows.adapters import trial
 from services.workflows.rules.definitions.reading import MAX_BYTES
 from services.workflows.rules.definitions.steps import MAX_DEPTH, MAX_STEPS
-from services.workflows.tests.engine.world import definition, send, wait
+from services.workflows.tests.engine.world import BOOKED, anchor, definition, heard, reminder, send, until, wait, wait_for
 from services.workflows.tests.test_api import Headers
 
 ANCHOR = {"of": "appointment.starts_at", "offset": "-P1D"}
+LEFT = {"kind": "anchored", "anchor": ANCHOR, "past_due": {"policy": "proceed_if_left", "left": True}}
 
 
 def branch(step: str, *inside: dict[str, Any], when: str = "event.double_booked") -> dict[str, Any]:
@@ -108,6 +110,37 @@ class TestTimes(Bad):
     ) -> None:
         (error,) = await refused(client, as_admin, definition(wait() | {"duration": duration}))
         assert (error["pointer"], error["step"]) == ("/definition/steps/0/duration", "pause")
+
+    @pytest.mark.parametrize(
+        ("written", "code", "place", "step"),
+        [
+            (definition(wait() | {"duration": True}), "boolean_for_number", "/steps/0/duration", "pause"),
+            (definition(wait_for(heard(BOOKED)) | {"timeout": True}), "boolean_for_number", "/steps/0/timeout", "reply"),
+            (definition(wait_for(heard(BOOKED), look_back=False)), "boolean_for_number", "/steps/0/look_back", "reply"),
+            (definition(until(at=True)), "time_not_text", "/steps/0/local/at", "morning"),
+            (definition(until(at=9)), "time_not_text", "/steps/0/local/at", "morning"),
+            (definition(until(at="09:00", days=[True])), "int_type", "/steps/0/local/days/0", "morning"),
+            (definition(until(not_between=["20:00", True])), "time_not_text", "/steps/0/local/not_between/1", "morning"),
+            (definition(send() | {"retry": {"attempts": True}}), "int_type", "/steps/0/retry/attempts", "intake"),
+            (definition(send() | {"retry": {"attempts": "3"}}), "int_type", "/steps/0/retry/attempts", "intake"),
+            (definition(send() | {"retry": {"factor": True}}), "float_type", "/steps/0/retry/factor", "intake"),
+            (definition(send() | {"retry": {"first": True}}), "boolean_for_number", "/steps/0/retry/first", "intake"),
+            (reminder("trigger", anchor() | {"offset": True}), "boolean_for_number", "/trigger/anchor/offset", None),
+            (reminder("step", anchor() | {"at": False}), "time_not_text", "/steps/0/anchor/at", "before"),
+            (reminder("trigger") | {"trigger": LEFT}, "boolean_for_number", "/trigger/past_due/left", None),
+            (definition() | {"enrolment": {"policy": "once", "again_after": True}}, "boolean_for_number", "/enrolment/again_after", None),
+            (
+                definition(branch("b", wait(step="in") | {"duration": True})),
+                "boolean_for_number",
+                "/steps/0/cases/0/steps/0/duration",
+                "in",
+            ),
+        ],
+    )
+    async def test_true_is_no_number_and_nine_is_no_time(
+        self, client: httpx.AsyncClient, as_admin: Headers, written: Any, code: str, place: str, step: str | None
+    ) -> None:
+        await self.says(client, as_admin, written, (code, f"/definition{place}", step))
 
     async def test_104_a_delay_that_is_not_a_number_of_json(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
         for number in ("NaN", "Infinity", "-Infinity", "1e400"):
@@ -252,6 +285,12 @@ class TestExpressionsAndTemplates(Bad):
     ) -> None:
         errors = await refused(client, as_admin, definition(send(text=text)))
         assert {(one["pointer"], one["step"]) for one in errors} == {("/definition/steps/0/parameters/text", "intake")}
+
+    async def test_what_an_engine_does_not_come_to_an_end_with_is_refused_before_the_service_touches_it(
+        self, client: httpx.AsyncClient, as_admin: Headers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trial, "SECONDS", 0)
+        await self.says(client, as_admin, definition(send()), ("takes_too_long", "/definition", None))
 
     async def test_other_peoples_template_languages_are_plain_text(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
         body = {"name": "Good", "definition": definition(send(text="{% for a in b %}${x}<%= y %>{% include 'z' %}"))}

@@ -45,6 +45,21 @@ class TestMany:
         again = await post(client, "/v1/runs/bulk", as_admin, wish, 201)
         assert ((await done(engine, client, as_admin, again))["done"], len(await engine.requests())) == (0, 20)
 
+    async def test_of_one_patients_runs_one_is_tried_again_where_one_at_a_time_is_let_through(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        await engine.publish(definition(send()) | {"enrolment": {"policy": "once_while_active"}})
+        (visit,), _ = await booked(engine, 1), await booked(engine, 1)
+        for _ in range(2):
+            for request in (await engine.requests())[-2:]:
+                await engine.answer(request, Outcome.FAILED, "mailbox_full")
+            await engine.deliver(visit.again().booked())
+        (active,) = [run for run in await engine.runs() if run.status == "running"]
+        await engine.cancel(active.id)
+        job = await post(client, "/v1/runs/bulk", as_admin, {"verb": "retry", "filter": {"status": "failed"}}, 201)
+        ended = await done(engine, client, as_admin, job)
+        assert (ended["done"], ended["passed"], ended["failed"]) == (2, 1, 0)
+
     async def test_run_again_in_bulk_is_safe_to_repeat(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
         workflow = await engine.publish(definition(send()))
         await booked(engine, 25)

@@ -14,11 +14,12 @@ from libs.contracts.patients import PatientDetails, PatientRegistered, PatientUp
 from libs.contracts.workflows import ActionFinished, PerformAction, RunRequested
 from libs.testing.fixtures import incoming
 from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
+from services.workflows.commands import enrolling
 from services.workflows.commands.enrolling import OFTEN
 from services.workflows.commands.starting import LOOP_STOPPED, MAX_CHAIN
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
-from services.workflows.tests.engine.world import HOURS, Visit, definition, send, wait
+from services.workflows.tests.engine.world import CANCELLED, HOURS, Visit, booked, definition, reminder, send, wait
 
 UPDATED = PatientUpdated.type
 
@@ -144,6 +145,33 @@ class TestLoops:
         await engine.deliver(*(Said(uuid4(), one) for one in news))
         found = await errors(engine)
         assert (found.count(None), found.count(LOOP_STOPPED)) == (OFTEN, 1)
+
+    async def test_runs_about_nobody_are_counted_by_their_workflow(self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A loop through bookings nobody is matched to: each is another appointment, and none has a patient."""
+        monkeypatch.setattr(enrolling, "OFTEN_NOBODY", 12)
+        await engine.publish(definition(wait("P1D")))
+        for _ in range(5):
+            await engine.deliver(*(Visit(None).booked() for _ in range(4)))
+        found = await errors(engine)
+        assert (found.count(None), found.count(LOOP_STOPPED), len(found)) == (12, 1, 13)
+        another = await engine.publish(definition(wait("P1D"), event=CANCELLED))
+        await engine.deliver(Visit(None).cancelled())
+        await booked(engine)
+        assert (await errors(engine)).count(None) == 14
+        assert another in {run.workflow_id for run in await engine.runs()}
+        engine.now += 2 * HOURS
+        await engine.deliver(Visit(None).booked())
+        assert (await errors(engine)).count(None) == 15
+
+    async def test_appointments_taken_up_at_a_publication_are_no_loop(self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A year of weekly appointments, and some that nobody is matched to."""
+        monkeypatch.setattr(enrolling, "OFTEN_NOBODY", 3)
+        visit = Visit(starts_at=engine.now + timedelta(days=7))
+        weekly = [visit.again(visit.starts_at + timedelta(weeks=week)) for week in range(OFTEN + 10)]
+        await engine.deliver(visit.registered(), *(one.booked() for one in weekly))
+        await engine.deliver(*(Visit(None, starts_at=visit.starts_at).booked() for _ in range(5)))
+        await engine.publish(reminder("trigger"))
+        assert (await errors(engine)) == [None] * (OFTEN + 15)
 
 
 class TestBulk:

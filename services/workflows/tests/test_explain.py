@@ -111,6 +111,18 @@ class TestVerdicts:
         (explanation,) = await ask(event_id=said.id)
         assert of(explanation, workflow)["verdict"] == "suppressed"
 
+    async def test_that_a_run_ended_because_its_patient_was_suppressed_is_told(self, engine: BuiltinDriver, ask: Any) -> None:
+        workflow = await engine.publish(definition(wait(), send()))
+        visit = Visit()
+        said = await told(engine, visit)
+        assert visit.patient_id is not None
+        await engine.suppress(visit.patient_id)
+        (explanation,) = await ask(event_id=said.id)
+        found = of(explanation, workflow)
+        (run,) = found["runs"]
+        assert (found["verdict"], run["status"], run["error_code"]) == ("started", "cancelled", "suppressed")
+        assert [(step["step_id"], step["status"]) for step in run["steps"]] == [("pause", "cancelled")]
+
     async def test_what_was_not_published_then_or_has_another_trigger_is_listed_too(self, engine: BuiltinDriver, ask: Any) -> None:
         gone = await engine.publish(definition())
         await engine.unpublish(gone)
@@ -177,6 +189,32 @@ class TestVerdicts:
         await engine.deliver(said)
         found = of((await ask(event_id=said.id))[0], workflow)
         assert (found["verdict"], len(found["runs"])) == ("started_already", 1)
+
+    @pytest.mark.parametrize("enrolment", [{"policy": "every"}, {"policy": "once"}, {"policy": "once", "again_after": "PT1M"}])
+    @pytest.mark.parametrize("together", [True, False])
+    async def test_a_booking_said_again_names_the_run_it_started_whatever_enrolment_says(
+        self, engine: BuiltinDriver, ask: Any, enrolment: dict[str, Any], together: bool
+    ) -> None:
+        workflow = await engine.publish(definition(wait()) | {"enrolment": enrolment})
+        visit = Visit()
+        first, again = visit.booked(), visit.booked()
+        await engine.deliver(visit.registered(), first, *([again] if together else []))
+        engine.now += timedelta(hours=1)
+        await engine.deliver(*([] if together else [again]))
+        span = {"to": engine.now + timedelta(minutes=1)}
+        verdicts = [of((await ask(event_id=said.id, **span))[0], workflow) for said in (first, again)]
+        assert [(one["verdict"], len(one["runs"])) for one in verdicts] == [("started", 1), ("started_already", 1)]
+        assert len(await engine.runs()) == 1
+
+    async def test_a_failure_before_the_first_step_is_not_said_of_a_run_that_had_begun(self, engine: BuiltinDriver, ask: Any) -> None:
+        workflow = await engine.publish(definition(wait(), condition="patient.email.size() > 3"))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.booked())
+        visit.email = None
+        said = visit.matched()
+        await engine.deliver(visit.updated("email"), said)
+        found = of((await ask(event_id=said.id))[0], workflow)
+        assert (found["verdict"], [run["status"] for run in found["runs"]]) == ("started_already", ["running"])
 
     async def test_what_nobody_knew_is_null(self, engine: BuiltinDriver, ask: Any) -> None:
         said = Visit().booked()

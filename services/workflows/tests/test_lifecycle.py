@@ -11,7 +11,14 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
-from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
+from libs.contracts.workflows import (
+    WorkflowArchived,
+    WorkflowDuplicated,
+    WorkflowPublished,
+    WorkflowRestored,
+    WorkflowReverted,
+    WorkflowUnpublished,
+)
 from libs.testing.fixtures import Outbox
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import HOURS, Visit, send, wait
@@ -145,6 +152,26 @@ class TestCopies:
         first, again = [(await client.post(f"/v1/workflows/{workflow['id']}/duplicate", headers=keyed)).json() for _ in range(2)]
         assert first["id"] == again["id"]
         assert len(first["name"]) == 200
+
+
+class TestWhatIsSaid:
+    async def test_copies_reverts_and_the_archive_are_said_by_whoever_did_it(
+        self, client: httpx.AsyncClient, engine: BuiltinDriver, as_admin: Headers, practice: UUID, outbox: Outbox
+    ) -> None:
+        workflow_id = await published(client, as_admin)
+        path = f"/v1/workflows/{workflow_id}"
+        copy = (await client.post(f"{path}/duplicate", headers=as_admin)).json()
+        await client.post(f"{path}/revert", json={"version": 1}, headers=as_admin)
+        for verb in ("archive", "archive", "restore", "restore"):  # refused the second time, and not said again
+            await client.post(f"{path}/{verb}", headers=as_admin)
+        own = UUID(workflow_id)
+        assert (await outbox(practice))[1:] == [
+            WorkflowDuplicated(workflow_id=UUID(copy["id"]), source_id=own, name="Intake (copy)"),
+            WorkflowReverted(workflow_id=own, version=1, draft=2),
+            WorkflowUnpublished(workflow_id=own, version=1),
+            WorkflowArchived(workflow_id=own, name="Intake"),
+            WorkflowRestored(workflow_id=own, name="Intake"),
+        ]
 
 
 class TestTheArchive:

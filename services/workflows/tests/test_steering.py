@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from libs.common.work import Work
+from libs.contracts.actions import Outcome
 from libs.contracts.workflows import RunRequested
 from services.workflows.commands import jobs
 from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.world import Visit, definition, send
+from services.workflows.tests.engine.world import CANCELLED, Visit, definition, heard, send, wait
 from services.workflows.tests.steering import Client, Headers, by_hand, done, patients, post
 from services.workflows.timers import jobs as kinds_of
 
@@ -133,6 +134,24 @@ class TestByHand:
         assert len(await engine.runs()) == 100
 
 
+class TestWhoseEventEndsARunByHand:
+    async def test_its_appointments_if_it_has_one_else_any_of_its_patient(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(by_hand(wait(), exit=[heard(CANCELLED)]))
+        (visit,) = await patients(engine, 1)
+        another = visit.again()
+        await engine.deliver(visit.booked(), another.booked())
+        begun = []
+        for appointment in ({}, {"appointment_id": str(visit.appointment_id)}):
+            wish = {"patient_id": str(visit.patient_id), **appointment}
+            begun.append((await post(client, f"/v1/workflows/{workflow}/runs", as_admin, wish, 201))["run_id"])
+        await engine.deliver(another.cancelled())
+        assert {str(run.id): run.error_code for run in await engine.runs()} == dict(zip(begun, ["exit_condition", None], strict=True))
+        await engine.deliver(visit.cancelled())
+        assert {run.error_code for run in await engine.runs()} == {"exit_condition"}
+
+
 class TestSuppression:
     async def test_a_suppressed_patient_goes_through_nothing_until_admitted(
         self, client: Client, engine: BuiltinDriver, as_admin: Headers
@@ -151,6 +170,22 @@ class TestSuppression:
         assert len(await engine.runs()) == 1
         nobody = await client.put(f"/v1/workflows/suppressions/{uuid4()}", json={"reason": "x"}, headers=as_admin)
         assert nobody.status_code == 404
+
+    async def test_nobody_tries_again_or_anew_what_failed_for_them(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
+        await engine.publish(definition(send()))
+        (visit,) = await patients(engine, 1)
+        await engine.deliver(visit.booked())
+        await engine.answer((await engine.requests())[0], Outcome.FAILED, "no_address")
+        (run,) = await engine.runs()
+        assert visit.patient_id is not None
+        await engine.suppress(visit.patient_id)
+        for verb, body in (("retry", None), ("rerun", {})):
+            answer = await client.post(f"/v1/runs/{run.id}/{verb}", json=body, headers=as_admin)
+            assert (answer.status_code, answer.json()["code"]) == (409, "patient_suppressed"), verb
+            job = await post(client, "/v1/runs/bulk", as_admin, {"verb": verb, "filter": {"run_ids": [str(run.id)]}}, 201)
+            ended = await done(engine, client, as_admin, job)
+            assert (ended["done"], ended["passed"]) == (0, 1), verb
+        assert len(await engine.requests()) == 1
 
 
 class TestHostileText:

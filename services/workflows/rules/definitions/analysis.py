@@ -13,6 +13,7 @@ from libs.contracts.envelope import Message
 from libs.contracts.marks import is_personal
 from services.workflows.rules.definitions.causing import Neighbour, Surrounding, chain_findings, collision_findings, reference_findings
 from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.settling import open_questions
 from services.workflows.rules.definitions.steps import ActionStep, BranchStep, Step, StopStep, walk, ways
 from services.workflows.rules.definitions.triggers import event_of
 from services.workflows.rules.expressions.templates import is_template, split
@@ -28,7 +29,8 @@ _SECRET = re.compile(r"(?i)authorization|secret|password|passwd|token|api[_-]?ke
 
 def analysed(definition: Definition, around: Surrounding) -> list[Finding]:
     """Everything that can be said about a definition among its neighbours."""
-    found = [*_never_taken(definition), *_behind_the_end(definition.steps, "/steps"), *_private(definition), *_secrets(definition)]
+    found = [*_never_taken(definition), *_behind_the_end(definition.steps, "/steps"), *open_questions(definition)]
+    found += [*_private(definition), *_secrets(definition)]
     return found + reference_findings(definition, around) + chain_findings(definition, around) + collision_findings(definition, around)
 
 

@@ -5,7 +5,7 @@ What compiles is also tried on made-up values: once with every field set, once w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import available_timezones
@@ -19,6 +19,7 @@ from services.workflows.rules.definitions.steps import (
     Anchor,
     Awaited,
     BranchStep,
+    Exit,
     Step,
     StopStep,
     WaitForStep,
@@ -39,12 +40,13 @@ EXITS = "@exit"
 
 @dataclass(frozen=True)
 class AwaitedRule:
-    """One of the events a run waits for, with its own kind of values."""
+    """One of the events a run waits for, with its own kind of values. ``about``: of an exit condition, what it has to be about."""
 
     event: str
     fields: Fields
     expressions: Expressions
     when: Compiled | None
+    about: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class _Compiler:
             message = "What starts this workflow names no appointment."
             self._findings.append(Finding("no_appointment", f"{pointer}/of", message, step))
 
-    def _await(self, name: str, events: list[Awaited] | tuple[Awaited, ...], pointer: str, step: str | None) -> None:
+    def _await(self, name: str, events: Sequence[Awaited], pointer: str, step: str | None) -> None:
         rules: list[AwaitedRule] = []
         for number, awaited in enumerate(events):
             event = BY_TYPE.get(awaited.event)
@@ -170,7 +172,11 @@ class _Compiler:
                 known_steps=self._checker.known_steps,
             )
             when = checker.condition(awaited.when, f"{pointer}/{number}/when", step)
-            rules.append(AwaitedRule(awaited.event, checker.fields, checker.expressions, when))
+            about = awaited.about if isinstance(awaited, Exit) else None
+            if about == "appointment" and not {"appointment.id"} <= {*checker.fields} & {*self._checker.fields}:
+                message = "What starts this workflow, or this event, names no appointment."
+                self._findings.append(Finding("no_appointment", f"{pointer}/{number}/about", message, step))
+            rules.append(AwaitedRule(awaited.event, checker.fields, checker.expressions, when, about))
         if rules:
             self._awaited[name] = tuple(rules)
 

@@ -14,8 +14,9 @@ from services.workflows.rules.definitions.steps import (
     MAX_DEPTH,
     MAX_STEPS,
     Anchor,
-    Awaited,
+    Duration,
     EventType,
+    Exit,
     Expression,
     Part,
     PastDue,
@@ -98,7 +99,7 @@ class Enrolment(Part):
 
     policy: Literal["every", "once", "once_while_active", "by_key"] = "every"
     key: Expression | None = None
-    again_after: Annotated[timedelta, Field(ge=timedelta(minutes=1), le=10 * LONGEST_WAIT)] | None = None
+    again_after: Annotated[Duration, Field(ge=timedelta(minutes=1), le=10 * LONGEST_WAIT)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -114,13 +115,13 @@ class Enrolment(Part):
 class Definition(Part):
     """What a workflow does. Frozen when published; a run keeps the version it started with.
 
-    An event of ``exit`` about the run's patient (or appointment) ends the run wherever it is.
+    An event of ``exit`` about the run's patient or appointment ends the run wherever it is.
     """
 
     trigger: Trigger
     condition: Condition | None = None
     enrolment: Enrolment | None = None
-    exit: Annotated[list[Awaited], Field(max_length=MAX_EXITS)] | None = None
+    exit: Annotated[list[Exit], Field(max_length=MAX_EXITS)] | None = None
     steps: Annotated[list[Step], Field(min_length=1, max_length=MAX_STEPS)]
 
     @model_validator(mode="after")

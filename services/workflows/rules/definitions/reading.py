@@ -32,7 +32,7 @@ _TRIGGERS: dict[str, type[parts.Part]] = {
 _NAMED: dict[str, type[parts.Part]] = {
     "anchor": parts.Anchor, "past_due": parts.PastDue, "local": parts.LocalTime, "retry": parts.Retry, "enrolment": definitions.Enrolment,
 }  # fmt: skip
-_ITEMS: dict[str, type[parts.Part]] = {"events": parts.Awaited, "exit": parts.Awaited, "cases": parts.Case}
+_ITEMS: dict[str, type[parts.Part]] = {"events": parts.Awaited, "exit": parts.Exit, "cases": parts.Case}
 _STEP_LISTS = frozenset({"steps", "otherwise", "error_steps"})
 _CODES = {
     "extra_forbidden": "unknown_field",

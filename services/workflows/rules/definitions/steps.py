@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from services.workflows.rules.conditions.written import Condition
 from services.workflows.rules.expressions.interface import MAX_SOURCE
@@ -26,6 +27,24 @@ Expression = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURC
 STEP_ID = r"^[a-z][a-z0-9_-]{0,49}$"
 StepId = Annotated[str, StringConstraints(pattern=STEP_ID)]
 EventType = Annotated[str, StringConstraints(max_length=200)]
+
+
+def _no_boolean(value: Any) -> Any:
+    """True would pass for one second."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("boolean_for_number", "A duration belongs here, not true or false.")
+    return value
+
+
+def _of_the_clock(value: Any) -> Any:
+    """A number would pass for seconds since midnight: 9 for nine seconds past."""
+    if isinstance(value, int | float):
+        raise PydanticCustomError("time_not_text", "A local time is a text such as '18:00'.")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_no_boolean)]
+Clock = Annotated[time, BeforeValidator(_of_the_clock)]
 
 
 def _bounded(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +75,10 @@ class Part(BaseModel):
 class Retry(Part):
     """Ask again after a failure that may pass: ``attempts`` in all, the first pause growing by ``factor`` up to ``limit``, a fifth of it jitter."""
 
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    first: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(minutes=1)
-    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
-    limit: Annotated[timedelta, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = timedelta(hours=6)
+    attempts: Annotated[int, Strict(), Field(ge=1, le=10)] = 3
+    first: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=1))] = timedelta(minutes=1)
+    factor: Annotated[float, Strict(), Field(ge=1, le=10)] = 2.0
+    limit: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = timedelta(hours=6)
 
 
 class ActionStep(Part):
@@ -91,7 +110,7 @@ class WaitStep(Part):
 
     kind: Literal["wait"]
     id: StepId
-    duration: Annotated[timedelta, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
+    duration: Annotated[Duration, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
 
 
 class Anchor(Part):
@@ -101,8 +120,8 @@ class Anchor(Part):
     """
 
     of: Literal["appointment.starts_at", "appointment.ends_at"]
-    offset: Annotated[timedelta, Field(ge=-LONGEST_WAIT, le=LONGEST_WAIT)] = timedelta()
-    at: time | None = None
+    offset: Annotated[Duration, Field(ge=-LONGEST_WAIT, le=LONGEST_WAIT)] = timedelta()
+    at: Clock | None = None
 
     @model_validator(mode="after")
     def _local(self) -> Self:
@@ -116,7 +135,7 @@ class PastDue(Part):
     """What happens when the time is over already: go on, skip what was waited for (the run ends), or go on while ``left`` remains to the appointment."""
 
     policy: Literal["proceed", "skip", "proceed_if_left"]
-    left: Annotated[timedelta, Field(ge=timedelta(0), le=LONGEST_WAIT)] | None = None
+    left: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] | None = None
 
     @model_validator(mode="after")
     def _left_belongs(self) -> Self:
@@ -133,10 +152,10 @@ class LocalTime(Part):
     knows lives in the practice's.
     """
 
-    at: time | None = None
-    days: Annotated[list[Annotated[int, Field(ge=1, le=7, description="1 is Monday.")]], Field(max_length=7)] | None = None
+    at: Clock | None = None
+    days: Annotated[list[Annotated[int, Strict(), Field(ge=1, le=7, description="1 is Monday.")]], Field(max_length=7)] | None = None
     opening: bool = False
-    not_between: tuple[time, time] | None = Field(default=None, description="Quiet hours: from, to; they may span midnight.")
+    not_between: tuple[Clock, Clock] | None = Field(default=None, description="Quiet hours: from, to; they may span midnight.")
     zone: Literal["practice", "patient"] = "practice"
 
     @model_validator(mode="after")
@@ -188,9 +207,21 @@ class Awaited(Part):
     when: Condition | None = None
 
 
+class Exit(Awaited):
+    """An event that ends the run: ``about`` its own appointment, or anything of its patient.
+
+    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, cancelled, matched) where a run can be about
+    an appointment, unless ``when`` compares with ``trigger.appointment_id``; else the patient. A run about no appointment goes by its patient.
+    """
+
+    about: Literal["patient", "appointment"] | None = None
+
+
 class WaitForStep(Part):
     """Go on with the first of several events about the same patient or appointment, or after ``timeout``.
 
+    ``about`` left out, saving decides: the run's own appointment when each event is news of one (confirmed, moved, cancelled,
+    matched) and none compares with ``trigger.appointment_id``, where a run is about an appointment; else the patient.
     ``look_back`` counts events from before the step as well, but none twice. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
     ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data, ``steps.<id>.id`` its id.
     """
@@ -199,8 +230,8 @@ class WaitForStep(Part):
     id: StepId
     events: Annotated[list[Awaited], Field(min_length=1, max_length=10)]
     about: Literal["patient", "appointment"] = "patient"
-    look_back: Annotated[timedelta, Field(ge=timedelta(0), le=LONGEST_LOOK_BACK)] = timedelta()
-    timeout: Annotated[timedelta, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
+    look_back: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_LOOK_BACK)] = timedelta()
+    timeout: Annotated[Duration, Field(ge=SHORTEST_WAIT, le=LONGEST_WAIT)]
 
 
 class Case(Part):

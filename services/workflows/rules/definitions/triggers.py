@@ -44,7 +44,12 @@ TRIGGERS: tuple[type[Event], ...] = (
     practices.UserDeactivated,
 )
 
-OCCASIONS: tuple[type[Event], ...] = (workflows.ScheduleReached, workflows.RunRequested, workflows.WebhookReceived)
+OCCASIONS: tuple[type[Event], ...] = (
+    workflows.ScheduleReached,
+    workflows.RunRequested,
+    workflows.WebhookReceived,
+    workflows.AppointmentIncluded,
+)
 BY_TYPE: dict[str, type[Event]] = {event.type: event for event in TRIGGERS}
 
 APPOINTMENT_NEWS = (
@@ -79,6 +84,13 @@ def started_types(trigger: Trigger) -> tuple[str, ...]:
     if isinstance(trigger, EventTrigger):
         return (trigger.event,)
     return APPOINTMENT_NEWS if isinstance(trigger, AnchoredTrigger) else ()
+
+
+def began_with(trigger: Trigger) -> tuple[str, ...]:
+    """The types of what a run with this trigger may have begun with, occasions of our own included."""
+    if isinstance(trigger, AnchoredTrigger):
+        return (*APPOINTMENT_NEWS, workflows.AppointmentIncluded.type)
+    return started_types(trigger) or (event_of(trigger).type,)
 
 
 def started_by(event: Event) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from libs.contracts.envelope import Event, Message
 from services.workflows.rules.expressions.context import APPOINTMENT, values_for
 from services.workflows.rules.expressions.interface import NOTHING, Fields, FieldType, Values
+from services.workflows.rules.expressions.shapes import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, MAX_VALUES_TEXT, Shape, Shapes
 
 _AT = datetime(2030, 1, 31, 9, 30, tzinfo=UTC)
 _BY_KIND: dict[FieldType, Any] = {FieldType.STRING: "text", FieldType.TIMESTAMP: _AT}
@@ -47,6 +48,32 @@ def empty_sample(event: type[Message], fields: Fields, trigger: type[Message] | 
     """Every field that may be empty is null; the practice is known, and a map is there without anything in it."""
     full = full_sample(event, fields, trigger)
     return {name: None if _may_be_empty(name, kind, full[name]) else full[name] for name, kind in fields.items()}
+
+
+def largest_sample(shapes: Shapes) -> Values:
+    """Every field at the largest size it may have."""
+    return {name: _largest(shape) for name, shape in shapes.items()}
+
+
+def _largest(shape: Shape) -> Any:
+    if shape.members:
+        return shape.members[0]
+    match shape.kind:
+        case FieldType.STRING:
+            # Two bytes each, and the last one another: what is compared or searched is so to the end.
+            return "é" * (shape.most - 1) + "a"
+        case FieldType.TEXTS | FieldType.LIST:
+            length = MAX_ITEM_TEXT if shape.kind is FieldType.TEXTS else MAX_VALUES_TEXT // MAX_ITEMS
+            return ["é" * length] * MAX_ITEMS
+        case FieldType.DYN:
+            return {"items": [{"n": number, "t": ["a"] * 6} for number in range(MAX_ITEMS - 10)], "text": "a" * MAX_TEXT}
+        case FieldType.TIMESTAMP:
+            return _AT
+        case FieldType.DOUBLE:
+            return 1e300
+        case FieldType.INT:
+            return 2**62
+    return True
 
 
 def _may_be_empty(name: str, kind: FieldType, value: Any) -> bool:

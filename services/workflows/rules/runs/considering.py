@@ -10,7 +10,8 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from libs.contracts.envelope import Event
-from services.workflows.rules.definitions.definition import Trigger
+from libs.contracts.workflows import AppointmentIncluded
+from services.workflows.rules.definitions.definition import AnchoredTrigger, Trigger
 from services.workflows.rules.definitions.triggers import event_of, started_by, started_types
 
 NOT_IN_FORCE = "not_in_force"
@@ -24,7 +25,8 @@ def takes(trigger: Trigger, event: Event, workflow_id: UUID) -> str | None:
     for name in started_by(event):
         if name in types:
             return name
-    own = not types and event_of(trigger) is type(event)
+    included = isinstance(trigger, AnchoredTrigger) and isinstance(event, AppointmentIncluded)
+    own = included or (not types and event_of(trigger) is type(event))
     return event.type if own and getattr(event, "workflow_id", None) == workflow_id else None
 
 

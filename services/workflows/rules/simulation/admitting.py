@@ -1,4 +1,4 @@
-"""Who may go through a simulated workflow: the enrolment policies, from a clean slate at the first event."""
+"""Who may go through a simulated workflow: the enrolment policies, beginning with what was so at the first event."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from services.workflows.rules.definitions.definition import Enrolment
 from services.workflows.rules.expressions.templates import as_text
 from services.workflows.rules.runs.states import Status
 from services.workflows.rules.runs.waiting import APPOINTMENT_CANCELLED
+from services.workflows.rules.simulation.given import Given
 from services.workflows.rules.simulation.running import Running
 
 EVERY = Enrolment()
@@ -20,10 +21,10 @@ EVERY = Enrolment()
 
 @dataclass
 class Admitting:
-    """``suppressed`` are patients who go through nothing; the rest is filled as runs begin and end."""
+    """``given`` is how it was at the beginning; the rest is filled as runs begin and end."""
 
     compiled: CompiledDefinition
-    suppressed: frozenset[UUID] = frozenset()
+    given: Given = field(default_factory=Given)
     active: Counter[UUID] = field(default_factory=Counter)
     enrolled: dict[str, tuple[datetime, Running]] = field(default_factory=dict)
 
@@ -44,16 +45,28 @@ class Admitting:
 
     def refusal(self, patient_id: UUID | None, key: str | None, waiting: bool, now: datetime) -> str | None:
         """Why somebody may not go through now. ``waiting``: a run waits for the time of this appointment already."""
-        if patient_id is not None and patient_id in self.suppressed:
+        if patient_id is not None and patient_id in self.given.suppressed:
             return "suppressed"
         if waiting:
             return "waits_already"
-        if self.policy.policy == "once_while_active" and patient_id is not None and self.active[patient_id]:
+        if self.policy.policy == "once_while_active" and patient_id is not None and self._is_active(patient_id, now):
             return "active_already"
-        last = self.enrolled.get(key) if key is not None else None
-        if last is None or _never_came(last[1]):
+        last = self._enrolled_at(key, now) if key is not None else None
+        if last is None:
             return None
-        return "enrolled_already" if self.policy.again_after is None or now < last[0] + self.policy.again_after else None
+        return "enrolled_already" if self.policy.again_after is None or now < last + self.policy.again_after else None
+
+    def _is_active(self, patient_id: UUID, now: datetime) -> bool:
+        return bool(self.active[patient_id]) or self.given.is_active(patient_id, now)
+
+    def _enrolled_at(self, key: str, now: datetime) -> datetime | None:
+        last = self.enrolled.get(key)
+        return self.given.enrolled_at(key, now) if last is None else None if _never_came(last[1]) else last[0]
+
+    def owns(self, run: Running, key: str | None, at: datetime) -> None:
+        """Who comes again with the run they have is enrolled since it began, not since now."""
+        if key is not None and (key not in self.enrolled or self.enrolled[key][0] < at):
+            self.enrolled[key] = at, run
 
     def enter(self, run: Running, key: str | None, now: datetime) -> None:
         if key is not None:

@@ -14,8 +14,10 @@ from services.workflows.rules.definitions.program import Waiting
 from services.workflows.rules.definitions.triggers import TRIGGERS, event_of, started_types
 from services.workflows.rules.expressions.interface import Expressions
 from services.workflows.rules.simulation.comparing import SIDES, Comparing
+from services.workflows.rules.simulation.given import Given
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.replaying import Replayed, longest_look_back
+from services.workflows.rules.simulation.running import NO_RESULTS, Results
 
 _PATIENT_NEWS = {PatientRegistered.type, PatientUpdated.type}
 _APPOINTMENT_NEWS = {event.type for event in TRIGGERS if issubclass(event, AppointmentState)}
@@ -29,7 +31,7 @@ class Backtest:
         workflow_id: UUID,
         draft: CompiledDefinition,
         compared: CompiledDefinition | None,
-        suppressed: frozenset[UUID],
+        given: Given,
         since: datetime,
     ) -> None:
         self._since = since
@@ -37,17 +39,17 @@ class Backtest:
         versions = [one for one in (draft, compared) if one is not None]
         text = "".join(["steps trigger", *(one.definition.model_dump_json() for one in versions)])
         self._sides = {
-            side: Replayed(side, workflow_id, compiled, suppressed, self._told, text)
-            for side, compiled in zip(SIDES, versions, strict=False)
+            side: Replayed(side, workflow_id, compiled, given, self._told, text) for side, compiled in zip(SIDES, versions, strict=False)
         }
         self.types = sorted(set[str]().union(*(types_of_interest(compiled) for compiled in versions)))
         self.begins = since - max(longest_look_back(compiled) for compiled in versions)
+        self.reads_results = any(side.reads for side in self._sides.values())
         self._unreadable = 0
         self._new_times = compared is None or _times(draft) != _times(compared)
         self._scheduled = isinstance(draft.definition.trigger, ScheduleTrigger)
 
-    def hear(self, row: Any) -> None:
-        """One row of the event log."""
+    def hear(self, row: Any, results: Results = NO_RESULTS) -> None:
+        """One row of the event log, with the results of the run it really started."""
         try:
             occurred = Occurred.logged(row)
         except ValueError:
@@ -56,7 +58,7 @@ class Backtest:
         bound: dict[Expressions, Any] = {}
         for side in self._sides.values():
             side.until(occurred.at)
-            side.hear(occurred, bound, starts=occurred.at >= self._since)
+            side.hear(occurred, bound, starts=occurred.at >= self._since, results=results)
         self._told.settle()
 
     def until(self, now: datetime, most: int) -> bool:

@@ -17,7 +17,7 @@ from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.rules.definitions.definition import EventTrigger
 from services.workflows.rules.definitions.steps import WaitForStep, walk
 from services.workflows.rules.definitions.triggers import seen_as
-from services.workflows.rules.expressions.interface import Evaluated, Expressions
+from services.workflows.rules.expressions.interface import NOTHING, Evaluated, Expressions
 from services.workflows.rules.runs.considering import takes
 from services.workflows.rules.runs.states import (
     Effect,
@@ -32,9 +32,11 @@ from services.workflows.rules.runs.states import (
     TimerFired,
 )
 from services.workflows.rules.simulation.admitting import Admitting
+from services.workflows.rules.simulation.answering import results_read
 from services.workflows.rules.simulation.comparing import Asked, Comparing, Story
+from services.workflows.rules.simulation.given import Given
 from services.workflows.rules.simulation.occurred import Occurred
-from services.workflows.rules.simulation.running import EXIT, Running
+from services.workflows.rules.simulation.running import EXIT, NO_RESULTS, Results, Running
 from services.workflows.rules.simulation.tally import Tally
 
 MAX_RUNNING = 20_000
@@ -45,19 +47,19 @@ MAX_STARTED = 500_000
 class Replayed:
     """One workflow being replayed. Memory is bounded: runs under way, events that waits may look back to, names of bookings."""
 
-    def __init__(
-        self, side: str, workflow_id: UUID, compiled: CompiledDefinition, suppressed: frozenset[UUID], told: Comparing, text: str
-    ) -> None:
+    def __init__(self, side: str, workflow_id: UUID, compiled: CompiledDefinition, given: Given, told: Comparing, text: str) -> None:
         """``text`` is where a name stands if any expression looks at it: of all that share an event's values."""
         self.tally = Tally()
         self._fields = {name: kind for name, kind in compiled.fields.items() if name.rpartition(".")[2] in text}
         self._side, self._workflow_id, self._compiled, self._told = side, workflow_id, compiled, told
-        self._admitting = Admitting(compiled, suppressed)
+        self.reads = results_read(compiled.definition)
+        self._given = given
+        self._admitting = Admitting(compiled, given)
         self._timers: list[tuple[datetime, int, Running, SetTimer]] = []
         self._order = itertools.count()
         self._about: dict[UUID, dict[Running, None]] = defaultdict(dict)
         self._stories: dict[Running, tuple[object, Story]] = {}
-        self._bookings: set[UUID] = set()
+        self._bookings: dict[UUID, datetime] = dict(given.booked)
         self._look_back = longest_look_back(compiled)
         self._before: dict[UUID, deque[Occurred]] = defaultdict(deque)
         self._remembered: deque[Occurred] = deque()
@@ -75,15 +77,16 @@ class Replayed:
                 self._move(run, TimerFired(timer.step_id), due)
         return True
 
-    def hear(self, occurred: Occurred, bound: dict[Expressions, Any], *, starts: bool = True) -> None:
+    def hear(self, occurred: Occurred, bound: dict[Expressions, Any], *, starts: bool = True, results: Results = NO_RESULTS) -> None:
         """What follows from an event: runs it starts, then news for those under way, then what it is to those that wait for it.
 
-        ``bound`` keeps the event's values for whoever looks at it next; ``starts`` is False for what only prepares looking back.
+        ``bound`` keeps the event's values for whoever looks at it next; ``starts`` is False for what only prepares looking back;
+        ``results`` are those of the run the event really started.
         """
         if self._look_back and any(occurred.subjects):
             self._remember(occurred)
         if starts:
-            self._consider(occurred, bound)
+            self._consider(occurred, bound, results)
         for run in self._concerned(occurred) if self._stories else ():
             self._tell(run, occurred)
 
@@ -117,53 +120,59 @@ class Replayed:
                 runs |= self._about[subject]
         return list(runs)
 
-    def _consider(self, occurred: Occurred, bound: dict[Expressions, Any]) -> None:
+    def _consider(self, occurred: Occurred, bound: dict[Expressions, Any], results: Results) -> None:
         name = takes(self._compiled.definition.trigger, occurred.event, self._workflow_id)
         if name is None:
             return
-        self.tally.verdicts[self._verdict(occurred, name, bound)] += 1
+        self.tally.verdicts[self._verdict(occurred, name, bound, results)] += 1
 
-    def _verdict(self, occurred: Occurred, name: str, bound: dict[Expressions, Any]) -> str:
+    def _verdict(self, occurred: Occurred, name: str, bound: dict[Expressions, Any], results: Results) -> str:
         compiled, trigger = self._compiled, self._compiled.definition.trigger
         if occurred.bulk and not (isinstance(trigger, EventTrigger) and trigger.bulk):
             return "bulk"
         seen = seen_as(name, occurred.event, occurred.known.patient)
         data = occurred.data if seen is occurred.event else seen.model_dump()
-        run = Running(compiled, occurred.id, data, occurred.known, fields=self._fields)
+        run = Running(compiled, occurred.id, data, occurred.known, fields=self._fields, results=results)
         if compiled.expressions not in bound:
             bound[compiled.expressions] = run.bind({})
         values = bound[compiled.expressions]
         if compiled.condition is not None and not compiled.anchored:
             verdict: Evaluated = compiled.condition.evaluate(values).verdict
             if verdict.error is not None:
-                return self._failed(f"condition_error:{verdict.error}", run, seen)
+                return self._failed(f"condition_error:{verdict.error}", run, seen, occurred.at)
             if not verdict.is_true:
                 return "filtered"
         key, error = self._admitting.key(run.patient_id, values)
         if error is not None:
-            return self._failed(error, run, seen)
-        refusal = self._admitting.refusal(run.patient_id, key, self._waits_already(run), occurred.at)
+            return self._failed(error, run, seen, occurred.at)
+        if (begun := self._begun(seen)) is not None:
+            self._admitting.owns(run, key, begun)
+            return "started_already"
+        refusal = self._admitting.refusal(run.patient_id, key, self._waits_already(run, occurred.at), occurred.at)
         return refusal or self._start(run, seen, key, occurred.at)
 
-    def _failed(self, code: str, run: Running, seen: object) -> str:
+    def _failed(self, code: str, run: Running, seen: object, now: datetime) -> str:
         """A run that fails before it begins."""
+        if self._begun(seen) is not None:
+            return "started_already"
+        self._begins(seen, now)
         self.tally.warn(code, None, run.event_id)
-        if self._is_new(seen):
-            self.tally.outcomes["failed"] += 1
+        self.tally.outcomes["failed"] += 1
         return code
 
-    def _is_new(self, seen: object) -> bool:
-        """One run per booking, whichever of its events starts it."""
-        if not isinstance(seen, AppointmentBooked):
-            return True
-        new = seen.appointment_id not in self._bookings
-        if len(self._bookings) < MAX_STARTED:
-            self._bookings.add(seen.appointment_id)
-        return new
+    def _begun(self, seen: object) -> datetime | None:
+        """Since when the booking has its run: one, whichever of its events started it."""
+        return self._bookings.get(seen.appointment_id) if isinstance(seen, AppointmentBooked) else None
 
-    def _waits_already(self, run: Running) -> bool:
+    def _begins(self, seen: object, now: datetime) -> None:
+        if isinstance(seen, AppointmentBooked) and len(self._bookings) < MAX_STARTED:
+            self._bookings[seen.appointment_id] = now
+
+    def _waits_already(self, run: Running, now: datetime) -> bool:
         if not self._compiled.anchored or run.appointment_id is None:
             return False
+        if self._given.is_waiting(run.appointment_id, now):
+            return True
         others = self._about.get(run.appointment_id, {})
         return any(other.appointment_id == run.appointment_id and other.state.cursor == 0 for other in others)
 
@@ -171,8 +180,7 @@ class Replayed:
         if len(self._stories) >= MAX_RUNNING:
             self.tally.warn("too_many_running", None, run.event_id)
             return "not_followed"
-        if not self._is_new(seen):
-            return "started_already"
+        self._begins(seen, now)
         name: object = ("booked", seen.appointment_id) if isinstance(seen, AppointmentBooked) else run.event_id
         self._stories[run] = name, self._told.begin(self._side, name, run.event_id, run.patient_id)
         for subject in filter(None, (run.patient_id, run.appointment_id)):
@@ -195,11 +203,20 @@ class Replayed:
 
     def _follows(self, run: Running, last: Effect, now: datetime) -> Input | None:
         if isinstance(last, Perform):
-            return StepResult(last.step_id, "succeeded", attempt=last.attempt)
+            return self._answer(run, last)
         if isinstance(last, OpenWait) and last.since < now:
             subject = run.appointment_id if last.about == "appointment" else run.patient_id
             return run.looked_back(last, self._before.get(subject, ())) if subject else None
         return None
+
+    def _answer(self, run: Running, asked: Perform) -> StepResult:
+        """It succeeds, with what it really came to, or something made up; that somebody looks at the latter is to be known."""
+        result = run.results.get((asked.step_id, asked.action))
+        if result is None:
+            result = self._given.results.get(asked.action, NOTHING)
+            if asked.step_id in self.reads:
+                self.tally.warn("result_made_up", asked.step_id, run.event_id)
+        return StepResult(asked.step_id, "succeeded", attempt=asked.attempt, result=result)
 
     def _note(self, run: Running, effect: Effect, now: datetime) -> None:
         match effect:

@@ -31,13 +31,17 @@ from services.workflows.rules.runs.states import (
 from services.workflows.rules.simulation.occurred import Known, Occurred
 
 EXIT = "exit_condition"
+Results = Mapping[tuple[str, str], Mapping[str, Any]]
+"""What actions came to, by step and action."""
+
+NO_RESULTS: Results = {}
 
 
 @dataclass(eq=False)
 class Running:
     """``event_id`` and ``data`` are the event that started it, ``known`` what is known now, ``wrong`` conditions of waits that failed.
 
-    ``fields`` are those its expressions may look at, when somebody knows that they are fewer than all.
+    ``results`` are what its actions really came to, by step and action, where it really ran. ``fields`` are those its expressions may look at, when somebody knows that they are fewer than all.
     """
 
     compiled: CompiledDefinition
@@ -49,6 +53,7 @@ class Running:
     waits: dict[str, OpenWait] = field(default_factory=dict)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     fields: Fields | None = None
+    results: Results = field(default_factory=lambda: NO_RESULTS)
 
     @property
     def patient_id(self) -> UUID | None:
@@ -112,9 +117,9 @@ class Running:
         """What an event means to it, the exit conditions first. What started it is not what it waits for."""
         if not self.active or occurred.id == self.event_id:
             return None
-        for subject in filter(None, occurred.subjects):
-            for step_id in [EXITS, *sorted(self.waits)]:
-                number = self._number(step_id, occurred) if subject == self._subject(step_id) else None
+        for step_id in [EXITS, *sorted(self.waits)]:
+            for subject in filter(None, occurred.subjects):
+                number = self._number(step_id, occurred, subject)
                 if number is not None:
                     return self._input(step_id, number, occurred)
         return None
@@ -122,23 +127,30 @@ class Running:
     def looked_back(self, wait: OpenWait, before: Iterable[Occurred]) -> Input | None:
         """The first of these events that a wait counts although it came before. None counts twice."""
         counted = {output.get("id") for output in self.state.outputs.values()}
-        for occurred in before:
-            about = self._subject(wait.step_id) in occurred.subjects and occurred.event.type in wait.events
+        subject = self._waits_about(wait)
+        for occurred in before if subject is not None else ():
+            about = subject in occurred.subjects and occurred.event.type in wait.events
             if about and occurred.id != self.event_id and occurred.at >= wait.since and str(occurred.id) not in counted:
-                number = self._number(wait.step_id, occurred)
+                number = self._number(wait.step_id, occurred, subject)
                 if number is not None:
                     return self._input(wait.step_id, number, occurred)
         return None
 
-    def _subject(self, step_id: str) -> UUID | None:
-        if step_id == EXITS:
-            return self.patient_id or self.appointment_id
-        return self.appointment_id if self.waits[step_id].about == "appointment" else self.patient_id
+    def _waits_about(self, wait: OpenWait) -> UUID | None:
+        return self.appointment_id if wait.about == "appointment" else self.patient_id
 
-    def _number(self, step_id: str, occurred: Occurred) -> int | None:
+    def _subject(self, step_id: str, rule: AwaitedRule) -> UUID | None:
+        """Whom the event has to be about."""
+        if step_id != EXITS:
+            return self._waits_about(self.waits[step_id])
+        anything = self.patient_id or self.appointment_id
+        return self.appointment_id or anything if rule.about == "appointment" else anything
+
+    def _number(self, step_id: str, occurred: Occurred, subject: UUID | None) -> int | None:
         """Which of the awaited events it is. An expression that fails is no match, and is written down."""
         for number, rule in enumerate(self.compiled.awaited.get(step_id, ())):
-            if rule.event == occurred.event.type and self._fits(step_id, rule, occurred):
+            about = rule.event == occurred.event.type and subject == self._subject(step_id, rule)
+            if about and self._fits(step_id, rule, occurred):
                 return number
         return None
 

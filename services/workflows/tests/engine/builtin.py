@@ -25,15 +25,27 @@ from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
 from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
+from services.workflows.commands import jobs
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
-from services.workflows.commands.definitions import SaveWorkflow, create_workflow, edit_workflow, publish_workflow, unpublish_workflow
+from services.workflows.commands.definitions import (
+    PublishWorkflow,
+    SaveWorkflow,
+    create_workflow,
+    edit_workflow,
+    publish_workflow,
+    unpublish_workflow,
+)
+from services.workflows.commands.jobs import show_job
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.resolving import ResolveStep, resolve_step
+from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
+from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.rules.runs.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
+from services.workflows.timers import jobs as kinds_of
 
 _FINISHED = {
     "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "scheduling": scheduling.ActionFinished,
@@ -64,13 +76,25 @@ class BuiltinDriver:
     async def learn_catalogue(self) -> None:
         await self.batches.handle([incoming(action, PLATFORM) for action in (SEND_EMAIL, UPDATE_PATIENT)])
 
-    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None) -> UUID:
+    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None, *, include_existing: bool | None = None) -> UUID:
         async with self.work(self.admin) as tx:
             cmd = SaveWorkflow.model_validate({"name": "Under test", "definition": definition})
             view = await (create_workflow(cmd, tx) if workflow_id is None else edit_workflow(workflow_id, cmd, tx))
             await tx.flush()
-            await publish_workflow(view.id, tx)
+            including = (await publish_workflow(view.id, tx, PublishWorkflow(include_existing=include_existing))).including
+        if including is not None:
+            await self.finish(including.id)
         return view.id
+
+    async def finish(self, job_id: UUID) -> None:
+        """Until the job has ended."""
+        do = kinds_of(ENGINES["cel-cpp"], self.published)
+        while True:
+            async with self.work(self.admin) as tx:
+                if (await show_job(job_id, tx)).status != "running":
+                    return
+            if not await jobs.work_on(self.work, do):
+                self.now += jobs.PACE
 
     async def edit(self, workflow_id: UUID, definition: dict[str, Any]) -> None:
         async with self.work(self.admin) as tx:
@@ -154,7 +178,11 @@ class BuiltinDriver:
 
     async def suppress(self, patient_id: UUID) -> None:
         async with self.work(self.admin) as tx:
-            await tx.execute("INSERT INTO suppression VALUES ($1, $2, 'asked', $3, $4)", self.practice, patient_id, "user:test", tx.now)
+            await suppress_patient(patient_id, SuppressPatient(reason="asked for it"), self.published, tx)
+
+    async def admit(self, patient_id: UUID) -> None:
+        async with self.work(self.admin) as tx:
+            await admit_patient(patient_id, tx)
 
     async def restart(self, away: timedelta = timedelta()) -> None:
         self._start()

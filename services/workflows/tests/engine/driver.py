@@ -40,8 +40,8 @@ class EngineDriver(Protocol):
     def now(self) -> datetime:
         """What time it is for this engine, aware UTC. Stories place their appointments from here."""
 
-    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None) -> UUID:
-        """Save and publish: a new workflow, or the next version of one."""
+    async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None, *, include_existing: bool | None = None) -> UUID:
+        """Save and publish: a new workflow, or the next version of one. ``include_existing``: as whoever publishes says."""
 
     async def edit(self, workflow_id: UUID, definition: dict[str, Any]) -> None:
         """Save a draft and leave it."""
@@ -78,7 +78,10 @@ class EngineDriver(Protocol):
         """A person says what became of a step whose outcome is unknown."""
 
     async def suppress(self, patient_id: UUID) -> None:
-        """Nothing starts for this patient from now on."""
+        """Somebody puts this patient, whom the engine knows, on the suppression list."""
+
+    async def admit(self, patient_id: UUID) -> None:
+        """Off the list again."""
 
     async def restart(self, away: timedelta = timedelta()) -> None:
         """The process is gone, for so long, and another one is there and does what fell due meanwhile."""

@@ -53,6 +53,28 @@ class EnrolmentSuite:
         await engine.deliver(visit.again().booked())
         assert len(await engine.runs()) == 2
 
+    async def test_hearing_of_a_booking_again_makes_nobody_later(self, engine: EngineDriver) -> None:
+        """Said again, or matched late, it is the run it was: the time after which the patient may come again goes by when it began."""
+        await engine.publish(enrolled("once", again_after="P30D"))
+        visit = await booked(engine)
+        await engine.pass_time(30 * DAY + HOURS)
+        await engine.deliver(visit.booked(), visit.matched())
+        assert len(await engine.runs()) == 1
+        await engine.deliver(visit.again().booked())
+        assert len(await engine.runs()) == 2
+
+    async def test_a_booking_matched_late_counts_as_its_patients_from_when_it_was_booked(self, engine: EngineDriver) -> None:
+        await engine.publish(enrolled("once", again_after="P30D"))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.unmatched())
+        await engine.pass_time(10 * DAY)
+        await engine.deliver(visit.matched())
+        await engine.deliver(visit.again().booked())
+        assert len(await engine.runs()) == 1
+        await engine.pass_time(20 * DAY)
+        await engine.deliver(visit.again().booked())
+        assert len(await engine.runs()) == 2
+
     async def test_a_key_says_what_counts_as_the_same(self, engine: EngineDriver) -> None:
         await engine.publish(enrolled("by_key", key="event.patient_id + event.title"))
         visit = await booked(engine)
@@ -60,15 +82,6 @@ class EnrolmentSuite:
         another.title = "Check-up"
         await engine.deliver(same.booked(), another.booked())
         assert len(await engine.runs()) == 2
-
-    async def test_nothing_starts_for_somebody_on_the_suppression_list(self, engine: EngineDriver) -> None:
-        await engine.publish(definition())
-        visit, other = Visit(), Visit()
-        assert visit.patient_id is not None
-        await engine.suppress(visit.patient_id)
-        await engine.deliver(visit.registered(), other.registered(), visit.booked(), other.booked())
-        assert [request.patient_id for request in await engine.requests()] == [other.patient_id]
-        assert len(await engine.runs()) == 1
 
     async def test_one_run_waits_for_the_time_of_an_appointment(self, engine: EngineDriver) -> None:
         await engine.publish(reminder("trigger"))

@@ -9,6 +9,7 @@ import pytest
 
 from libs.common.errors import Conflict
 from libs.contracts.actions import ActionRequest, Outcome
+from services.workflows.commands.controls import AnotherRunIsActive
 from services.workflows.tests.engine.driver import EngineDriver
 from services.workflows.tests.engine.world import CONFIRMED, HOURS, Visit, booked, definition, heard, send, wait
 
@@ -160,6 +161,20 @@ class RetryByHandSuite:
         await engine.retry(run.id)
         await engine.deliver(visit.confirmed())
         assert [(run.status, run.error_code) for run in await engine.runs()] == [("cancelled", "exit_condition")]
+
+    async def test_beside_another_run_of_the_patient_it_is_refused_where_one_at_a_time_is_let_through(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(send("first"), wait("P1D"), send("second")) | {"enrolment": {"policy": "once_while_active"}})
+        visit = await booked(engine)
+        await fail(engine, await newest(engine))
+        await engine.deliver(visit.again().booked())
+        failed, active = sorted(await engine.runs(), key=lambda run: run.status)
+        assert (failed.status, active.status) == ("failed", "running")
+        with pytest.raises(AnotherRunIsActive):
+            await engine.retry(failed.id)
+        assert len(await engine.requests()) == 2
+        await engine.cancel(active.id)
+        await engine.retry(failed.id)
+        assert {run.id: run.status for run in await engine.runs()} == {failed.id: "running", active.id: "cancelled"}
 
     async def test_a_run_that_never_began_or_has_not_failed_is_not_tried_again(self, engine: EngineDriver) -> None:
         await engine.publish(definition(condition="patient.email.size() > 3"))

@@ -131,6 +131,10 @@ class TemporalDriver(BuiltinDriver):
         assert row is not None
         return row["called"], row["due"]
 
+    async def finish(self, job_id: UUID) -> None:
+        await super().finish(job_id)
+        await self.settle()
+
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await super().deliver_elsewhere(practice, *said)
         await self.settle()
@@ -163,6 +167,10 @@ class TemporalDriver(BuiltinDriver):
 
     async def resume(self, run_id: UUID) -> None:
         await super().resume(run_id)
+        await self.settle()
+
+    async def suppress(self, patient_id: UUID) -> None:
+        await super().suppress(patient_id)
         await self.settle()
 
     async def retry(self, run_id: UUID) -> None:

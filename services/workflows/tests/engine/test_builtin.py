@@ -9,11 +9,13 @@ from services.workflows.tests.engine.appointments import AnchoredSuite, ClocksSu
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
+from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
 from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
+from services.workflows.tests.engine.suppressing import SuppressionSuite
 from services.workflows.tests.engine.waiting import EventWaitsSuite, LocalTimesSuite
 
 
@@ -48,6 +50,9 @@ class TestStorms(StormSuite): ...
 class TestAnchored(AnchoredSuite): ...
 
 
+class TestExisting(ExistingSuite): ...
+
+
 class TestPastDue(PastDueSuite): ...
 
 
@@ -61,6 +66,9 @@ class TestEventWaits(EventWaitsSuite): ...
 
 
 class TestEnrolment(EnrolmentSuite): ...
+
+
+class TestSuppression(SuppressionSuite): ...
 
 
 class TestRetries(RetriesSuite): ...

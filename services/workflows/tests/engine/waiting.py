@@ -12,6 +12,7 @@ from services.workflows.tests.engine.driver import EngineDriver
 from services.workflows.tests.engine.world import (
     BERLIN,
     BOOKED,
+    CANCELLED,
     CONFIRMED,
     HOURS,
     SECOND,
@@ -188,3 +189,35 @@ class EventWaitsSuite:
             ("exit_condition", (("first", "succeeded"), ("pause", "cancelled"))),
         ]
         assert [request.patient_id for request in await engine.requests() if request.step_id == "second"] == [unmoved.patient_id]
+
+    @pytest.mark.parametrize(("more", "ended"), [({}, 1), ({"about": "appointment"}, 1), ({"about": "patient"}, 2)])
+    async def test_an_exit_means_the_runs_own_appointment_unless_it_says_the_patient(
+        self, engine: EngineDriver, more: dict[str, str], ended: int
+    ) -> None:
+        await engine.publish(definition(wait(), send()) | {"exit": [heard(CANCELLED) | more]})
+        visit = await booked(engine)
+        another = visit.again()
+        await engine.deliver(another.booked())
+        await engine.deliver(another.cancelled())
+        await engine.restart()
+        assert sum(run.error_code == "exit_condition" for run in await engine.runs()) == ended
+        await engine.pass_time(3 * HOURS)
+        assert len(await engine.requests()) == 2 - ended
+
+    async def test_a_wait_for_news_of_an_appointment_means_the_runs_own(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(wait_for(heard(CONFIRMED), heard(CANCELLED)), send()) | {"condition": "event.title != 'Another'"})
+        visit = await booked(engine)
+        another = visit.again()
+        another.title = "Another"
+        await engine.deliver(another.booked(), another.confirmed(), another.cancelled())
+        assert await engine.requests() == []
+        await engine.deliver(visit.confirmed())
+        assert len(await engine.requests()) == 1
+
+    async def test_of_one_event_an_exit_counts_before_a_wait(self, engine: EngineDriver) -> None:
+        waits = wait_for(heard(CANCELLED), about="patient")
+        await engine.publish(definition(waits, send()) | {"exit": [heard(CANCELLED)]})
+        visit = await booked(engine)
+        await engine.deliver(visit.cancelled())
+        assert [(run.status, run.error_code) for run in await engine.runs()] == [("cancelled", "exit_condition")]
+        assert await engine.requests() == []

@@ -32,7 +32,7 @@ BOOKED, CONFIRMED, MOVED, CANCELLED = (
 UPDATED = PatientUpdated.type
 SEND_EMAIL = ActionDescribed(
     name="send_email", owner_service="notifications", title="Send an e-mail", help="Sends it.", idempotent=False, lookup=True,
-    personal_data=["email"], result_schema={"type": "object"},
+    personal_data=["email"], result_schema={"type": "object", "properties": {"message_id": {"type": "string", "format": "uuid"}}},
     parameters_schema={
         "type": "object", "required": ["subject", "text"], "additionalProperties": False,
         "properties": {"subject": {"type": "string", "pattern": "^[^\\n]*$", "maxLength": 200}, "text": {"type": "string"}},

@@ -2,8 +2,8 @@
 
 from libs.common.migrations import run_sql, tenant_table
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 _TABLE = """
 CREATE TABLE resolution (

@@ -2,8 +2,8 @@
 
 from libs.common.migrations import run_sql, tenant_table
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 _TABLES = """
 ALTER TABLE timer ADD COLUMN postponed integer NOT NULL DEFAULT 0, ADD COLUMN failing_since timestamptz;
