@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from libs.contracts.actions import EffectLeft
 from libs.contracts.registry import MESSAGES
 from libs.contracts.topics import SERVICES
+from libs.testing.action_conformance import ActionConformance, LeavingConformance
 from tools.lints.source import sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,3 +72,17 @@ def test_owners_whose_actions_leave_the_house_can_be_told_to_leave_an_effect_alo
     plugins = [point.load() for point in entry_points(group="vantage.actions")]
     owners = {plugin.owner for plugin in plugins if plugin.leaves}
     assert owners == {message.owner for message in MESSAGES.values() if issubclass(message, EffectLeft)}
+
+
+def test_every_action_keeps_what_every_action_keeps() -> None:
+    installed = {point.name: point.load() for point in entry_points(group="vantage.actions")}
+    suites = [
+        one
+        for path in sorted((ROOT / "services").glob("*/tests/test_conformance.py"))
+        for one in vars(import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))).values()
+        if isinstance(one, type) and issubclass(one, ActionConformance) and hasattr(one, "plugin")
+    ]
+    exercised = {suite.plugin.name for suite in suites if suite.__name__.startswith("Test")}
+    assert set(installed) - exercised == set()
+    leaving = {suite.plugin.name for suite in suites if issubclass(suite, LeavingConformance)}
+    assert {name for name, plugin in installed.items() if plugin.leaves} - leaving == set(), "what leaves the house owes more"
