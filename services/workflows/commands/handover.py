@@ -34,7 +34,7 @@ SELECT p, r, k, i, c, $6 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jso
 """
 _CALL = """
 INSERT INTO run_call (practice_id, run_id, bulk, called_at)
-SELECT r.practice_id, r.id, coalesce((r.event ->> 'bulk')::boolean, false), $3 FROM run r
+SELECT r.practice_id, r.id, r.bulk, $3 FROM run r
   JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id) ORDER BY r.practice_id, r.id
 ON CONFLICT (practice_id, run_id) DO UPDATE SET number = excluded.number, asked_at = NULL
 """

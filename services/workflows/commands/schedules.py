@@ -144,7 +144,10 @@ async def _start(
     if trigger.for_each == "patient":
         people = [row["id"] for row in await patients_after(tx.practice_id, after, CHUNK, tx)]
     busy = await active_patients(tx.practice_id, workflow.workflow_id, people, tx) if trigger.overlap == "skip" else set()
-    happenings = [Happening.own(tx.practice_id, _id(workflow, at, one), _reached(workflow, at, zone, one), at, NO_CAUSE) for one in people]
+    many = trigger.for_each == "patient"
+    happenings = [
+        Happening.own(tx.practice_id, _id(workflow, at, one), _reached(workflow, at, zone, one), at, NO_CAUSE, many=many) for one in people
+    ]
     occasions = []
     decided: dict[UUID, list[Decision]] = {}
     for happening, patient_id in zip(happenings, people, strict=True):
