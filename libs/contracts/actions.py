@@ -42,6 +42,18 @@ class ActionRequest(Command):
     parameters: Personal[dict[str, Any]] = Field(default_factory=dict)
 
 
+class EffectLeft(Command):
+    """Leave this effect alone: a person has said what became of it. Declared as ``LeaveEffect`` by owners whose actions leave the house.
+
+    It is looked up no more, and never performed again. What is heard of it by itself is still said.
+    """
+
+    effect_key: UUID
+    action: str
+    run_id: UUID
+    step_id: str
+
+
 class ActionResult(Event):
     """What became of one effect. Declared by each owner as ``ActionFinished``; at most one per final outcome.
 
