@@ -42,6 +42,18 @@ class ActionRequest(Command):
     parameters: Personal[dict[str, Any]] = Field(default_factory=dict)
 
 
+class EffectLeft(Command):
+    """Leave this effect alone: a person has said what became of it. Declared as ``LeaveEffect`` by owners whose actions leave the house.
+
+    It is looked up no more, and never performed again. What is heard of it by itself is still said.
+    """
+
+    effect_key: UUID
+    action: str
+    run_id: UUID
+    step_id: str
+
+
 class ActionResult(Event):
     """What became of one effect. Declared by each owner as ``ActionFinished``; at most one per final outcome.
 
@@ -60,7 +72,7 @@ class ActionResult(Event):
 class ActionDescribed(Description, type="vantage.workflows.action-described.v1", subject="action/{name}"):
     """One entry of the action catalogue: what an owner offers to workflows. JSON Schemas, draft 2020-12.
 
-    ``causes``: the types of the events that performing it may bring about.
+    ``causes``: the types of the events that performing it may bring about. ``needs_patient``: it fails for a run that is about nobody.
     """
 
     name: str
@@ -73,3 +85,4 @@ class ActionDescribed(Description, type="vantage.workflows.action-described.v1",
     lookup: bool
     personal_data: list[str]
     causes: list[str] = Field(default_factory=list)
+    needs_patient: bool = False

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from libs.contracts.actions import ActionRequest, ActionResult
+from libs.contracts.actions import ActionRequest, ActionResult, EffectLeft
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 
@@ -68,6 +68,10 @@ class TaskCompleted(Event, type="vantage.notifications.task-completed.v1", subje
 
 class PerformAction(ActionRequest, type="vantage.notifications.perform-action.v1", subject="effect/{effect_key}"):
     """Asks the notifications service for one of its actions (``send_email``, ``create_task``, ...)."""
+
+
+class LeaveEffect(EffectLeft, type="vantage.notifications.leave-effect.v1", subject="effect/{effect_key}"):
+    """Tells the notifications service that a person has said what became of an effect of its: it is left alone."""
 
 
 class ActionFinished(ActionResult, type="vantage.notifications.action-finished.v1", subject="effect/{effect_key}"):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from libs.contracts.actions import ActionRequest, ActionResult
+from libs.contracts.actions import ActionRequest, ActionResult, EffectLeft
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 
@@ -158,6 +158,10 @@ class CallsViewed(Event, type="vantage.scheduling.calls-viewed.v1", subject="cal
 
 class PerformAction(ActionRequest, type="vantage.scheduling.perform-action.v1", subject="effect/{effect_key}"):
     """Asks the scheduling service for one of its actions (``book_appointment``, ``cancel_appointment``, ``start_call``)."""
+
+
+class LeaveEffect(EffectLeft, type="vantage.scheduling.leave-effect.v1", subject="effect/{effect_key}"):
+    """Tells the scheduling service that a person has said what became of an effect of its: it is left alone."""
 
 
 class ActionFinished(ActionResult, type="vantage.scheduling.action-finished.v1", subject="effect/{effect_key}"):

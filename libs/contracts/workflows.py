@@ -26,6 +26,8 @@ __all__ = [
     "RunStarted",
     "RunStuck",
     "ScheduleReached",
+    "ScheduleStuck",
+    "StepResolved",
     "WebhookReceived",
     "WorkflowArchived",
     "WorkflowDuplicated",
@@ -111,10 +113,23 @@ class RunFinished(Event, type="vantage.workflows.run-finished.v1", subject="run/
     error_code: str | None = None
 
 
+class StepResolved(Event, type="vantage.workflows.step-resolved.v1", subject="run/{run_id}"):
+    """A person said what became of an action whose outcome was unknown. The run goes by it, whatever its owner says later."""
+
+    run_id: UUID
+    workflow_id: UUID
+    step_id: str
+    action: str
+    effect_key: UUID
+    outcome: str
+    note: Personal[str | None] = None
+
+
 class RunStuck(Event, type="vantage.workflows.run-stuck.v1", subject="run/{run_id}"):
     """A run waits for nothing that could still come, or too long for an answer. Somebody has to look.
 
-    ``code`` says which: ``nothing_to_wait_for``, ``no_answer``, ``unknown_outcome``.
+    ``code`` says which: ``nothing_to_wait_for``, ``no_answer``, ``unknown_outcome``, ``engine_silent`` (what was handed over to its engine
+    is not taken up), ``keeps_failing`` (what would bring it on fails every time).
     """
 
     run_id: UUID
@@ -122,6 +137,16 @@ class RunStuck(Event, type="vantage.workflows.run-stuck.v1", subject="run/{run_i
     workflow_name: str
     version: int
     step_id: str
+    code: str
+    since: AwareDatetime
+
+
+class ScheduleStuck(Event, type="vantage.workflows.schedule-stuck.v1", subject="workflow/{workflow_id}"):
+    """The turn of a workflow's schedule fails every time (``keeps_failing``): nothing starts. Somebody has to look."""
+
+    workflow_id: UUID
+    workflow_name: str
+    version: int
     code: str
     since: AwareDatetime
 

@@ -21,6 +21,7 @@ def subscribe(consumer: Consumer, wake: Callable[[], None], performing: Performi
             tx.after_commit(wake)
 
     consumer.on_batch(scheduling.PerformAction)(performing.take)
+    consumer.on_batch(scheduling.LeaveEffect)(performing.leave)
 
     @consumer.on_batch(patients.PatientRegistered, patients.PatientUpdated)
     async def patients_changed(events: list[Received[Any]], tx: Tx) -> None:

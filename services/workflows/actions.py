@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from libs.common.actions import ActionPlugin
+from libs.contracts.workflows import RunFinished, RunRequested, RunStarted
 from services.workflows.commands.own_actions import (
     StartWorkflow,
     StartWorkflowResult,
@@ -21,6 +22,7 @@ START_WORKFLOW = ActionPlugin(
     result=StartWorkflowResult,
     handler=start_workflow,
     idempotent=True,
+    causes=(RunRequested.type, RunStarted.type, RunFinished.type),
 )
 
 STOP_WORKFLOW = ActionPlugin(
@@ -32,4 +34,6 @@ STOP_WORKFLOW = ActionPlugin(
     result=StopWorkflowResult,
     handler=stop_workflow,
     idempotent=True,
+    needs_patient=True,
+    causes=(RunFinished.type,),
 )

@@ -17,6 +17,7 @@ from services.workflows.commands import projections
 from services.workflows.commands.arrivals import bring_to_rest, deliver
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.resolving import said_before
 from services.workflows.commands.runs import follow_appointments, take_results
 from services.workflows.commands.schedules import follow_zone
 from services.workflows.commands.serial import one_at_a_time
@@ -64,7 +65,9 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
     @consumer.on_batch(patients.ActionFinished, scheduling.ActionFinished, notifications.ActionFinished, workflows.ActionFinished)
     async def finished(events: list[Received[Any]], tx: Tx) -> None:
         await _hold_suspended(events, tx)
-        await bring_to_rest(await take_results(events, published, tx), published, tx)
+        settled = await said_before(events, tx)
+        news = [event for event in events if (event.practice_id, event.data.effect_key) not in settled]
+        await bring_to_rest(await take_results(news, published, tx), published, tx)
 
     @consumer.on(ActionDescribed)
     async def described(event: Received[ActionDescribed], tx: Tx) -> None:

@@ -45,7 +45,10 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
         ("workflows.workflow_version", {"workflow_id": "{id}", "definition": json.dumps(_DEFINITION)}),
     ),
     "backtest_id": (("workflows.backtest", {"status": "queued"}),),
-    "run_id": (("workflows.run", {"status": "running"}),),
+    "run_id": (
+        ("workflows.run", {"status": "running"}),
+        ("workflows.step", {"run_id": "{id}", "step_id": "intake", "kind": "action", "status": "succeeded"}),
+    ),
     "job_id": (("workflows.job", {"kind": "runs", "status": "running", "wish": "{}"}),),
     "message_id": (("notifications.message", {"effect_key": "{id}"}), ("notifications.effect", {"effect_key": "{id}", "state": "planned"})),
     "task_id": (("notifications.task", {}),),
@@ -73,13 +76,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/workflows/{workflow_id}/webhook-secret": {},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "wishes no messages"},
     "POST /v1/runs/{run_id}/rerun": {},
+    "POST /v1/runs/{run_id}/steps/{step_id}/resolve": {"outcome": "succeeded"},
     "POST /v1/workflows/{workflow_id}/revert": {"version": 1},
     "POST /v1/workflows/{workflow_id}/dry-run": {},
     "POST /v1/workflows/{workflow_id}/backtests": {"days": 1},
 }
 """A valid body for each operation that takes an id and a body."""
 
-NAMES = {"version": 1, "gallery_id": "new-patient-welcome"}
+NAMES = {"version": 1, "step_id": "intake", "gallery_id": "new-patient-welcome"}
 """What else stands in paths: numbers and names that are nobody's."""
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from libs.contracts.actions import EffectLeft
+from libs.contracts.registry import MESSAGES
 from libs.contracts.topics import SERVICES
+from libs.testing.action_conformance import ActionConformance, LeavingConformance
 from tools.lints.source import sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,3 +66,23 @@ def test_action_plug_ins_are_installed_as_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["vantage.actions"]
     installed = {point.name: point.value for point in entry_points(group="vantage.actions")}
     assert installed == declared
+
+
+def test_owners_whose_actions_leave_the_house_can_be_told_to_leave_an_effect_alone() -> None:
+    plugins = [point.load() for point in entry_points(group="vantage.actions")]
+    owners = {plugin.owner for plugin in plugins if plugin.leaves}
+    assert owners == {message.owner for message in MESSAGES.values() if issubclass(message, EffectLeft)}
+
+
+def test_every_action_keeps_what_every_action_keeps() -> None:
+    installed = {point.name: point.load() for point in entry_points(group="vantage.actions")}
+    suites = [
+        one
+        for path in sorted((ROOT / "services").glob("*/tests/test_conformance.py"))
+        for one in vars(import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))).values()
+        if isinstance(one, type) and issubclass(one, ActionConformance) and hasattr(one, "plugin")
+    ]
+    exercised = {suite.plugin.name for suite in suites if suite.__name__.startswith("Test")}
+    assert set(installed) - exercised == set()
+    leaving = {suite.plugin.name for suite in suites if issubclass(suite, LeavingConformance)}
+    assert {name for name, plugin in installed.items() if plugin.leaves} - leaving == set(), "what leaves the house owes more"

@@ -92,6 +92,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/workflows/{workflow_id}/webhook-secret": {"overlap_hours": 24},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "Wishes to be called by a person only."},
     "POST /v1/runs/{run_id}/rerun": {},
+    "POST /v1/runs/{run_id}/steps/{step_id}/resolve": {"outcome": "failed", "note": "Their operator finds no request with this key."},
     "POST /v1/runs/bulk/preview": {"verb": "cancel", "filter": {"status": "running", "started_before": "2030-01-01T00:00:00Z"}},
     "POST /v1/runs/bulk": {
         "verb": "retry",

@@ -128,6 +128,11 @@ async def leave_alone(keys: Sequence[Key], tx: Tx) -> None:
         await tx.execute(_DONE, *columns(keys))
 
 
+async def is_awaited(key: Key, tx: Tx) -> bool:
+    """Whether somebody still looks after it."""
+    return bool(await tx.value("SELECT true FROM effect_due WHERE practice_id = $1 AND effect_key = $2", key.practice_id, key.effect_key))
+
+
 async def claim_due(tx: Tx) -> list[Key]:
     """What nobody finished in time, or is due for its next step; this process has a lease to bring it on."""
     return [key_of(row) for row in await tx.rows(_CLAIM, tx.now + timedelta(seconds=LEASE_SECONDS), tx.now, CLAIM)]

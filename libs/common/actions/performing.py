@@ -27,6 +27,9 @@ from libs.contracts.actions import ActionError, ActionRequest, ActionResult, Out
 log = get_logger()
 
 LOOKUP_RETRY_SECONDS = 300.0
+LEFT_ALONE = "left_alone"
+"""Why an effect failed that was not performed again because a person had said what became of it."""
+
 _OUTCOMES = {EffectState.CONFIRMED: Outcome.SUCCEEDED, EffectState.FAILED: Outcome.FAILED, EffectState.UNKNOWN: Outcome.UNKNOWN}
 
 
@@ -138,6 +141,17 @@ class Performing:
         for (key, answer), state in zip(answers.items(), states, strict=True):
             request = events[key].data
             self._say(request.model_dump(), key, _OUTCOMES[state], answer, events[key].cause, tx)
+
+    async def leave(self, events: list[Received[Any]], tx: Tx) -> None:
+        """A person has said what became of these: nobody looks them up any more, and nobody performs them again.
+
+        One that is about to be performed once more has failed instead, and that is said; one that is being performed is not stopped.
+        """
+        rows = await effects.lock([Key(event.practice_id, event.data.effect_key) for event in events], tx)
+        await effects.leave_alone([key_of(row) for row in rows if row["state"] == EffectState.UNKNOWN], tx)
+        planned = [Finished(key_of(row), Answer(Attempt.REFUSED, code=LEFT_ALONE)) for row in rows if row["state"] == EffectState.PLANNED]
+        if planned:
+            await self.record_in(planned, tx)
 
     async def begin(self, keys: Sequence[Key]) -> list[Callable[[], Awaitable[Finished]]]:
         """Claim planned effects for this process; returns how each is called.
@@ -292,6 +306,9 @@ class Performing:
             await self.record([Finished(key, found)])
             return
         async with self._work(Principal.system("recovery", effect.practice_id)) as tx:
+            await effects.lock([key], tx)
+            if not await effects.is_awaited(key, tx):  # a person said meanwhile what became of it
+                return
             await effects.replan(key, tx)
         self.dispatcher.take([key])
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field
 
 from libs.common.auth import Permission
@@ -15,10 +15,15 @@ from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, nee
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.reruns import rerun_run
+from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.runs import RunNotFound
+from services.workflows.queries.resolutions import resolutions_of
 from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes, unknown_effects
+from services.workflows.queries.silent import everything_stuck
+from services.workflows.rules.definitions.steps import STEP_ID
 from services.workflows.rules.runs.states import Status
 
+StepName = Annotated[str, Path(pattern=STEP_ID, description="The step, as the definition names it.")]
 Word = Annotated[str | None, Query(max_length=200)]
 
 
@@ -62,12 +67,44 @@ class StepView(BaseModel):
     finished_at: datetime | None
 
 
+class ResolutionView(BaseModel):
+    """What a person said became of an attempt whose outcome was unknown, and what its owner said later, if it did."""
+
+    step_id: str
+    effect_key: UUID
+    outcome: str
+    note: str | None
+    resolved_by: str
+    resolved_at: datetime
+    answer: str | None
+    answer_code: str | None
+    answered_at: datetime | None
+
+
 class StuckView(BaseModel):
-    """Why somebody has to look at a run: ``no_answer``, ``unknown_outcome`` or ``nothing_to_wait_for``."""
+    """Why somebody has to look: ``no_answer``, ``unknown_outcome``, ``nothing_to_wait_for``, ``engine_silent`` or ``keeps_failing``."""
 
     step_id: str
     code: str
     since: datetime
+
+
+class StuckCause(BaseModel):
+    """One cause why somebody has to look at a run; without ``run_id`` at a schedule, whose turn ``keeps_failing``."""
+
+    run_id: UUID | None
+    workflow_id: UUID
+    workflow_name: str
+    version: int
+    step_id: str | None
+    code: str
+    since: datetime
+    raised_at: datetime
+
+    @property
+    def place(self) -> str:
+        """Among those raised at one moment, as ``everything_stuck`` has it."""
+        return "/".join(str(one) for one in (self.workflow_id, self.run_id, self.step_id, self.code) if one is not None)
 
 
 class UnknownEffect(BaseModel):
@@ -90,6 +127,7 @@ class UnknownEffect(BaseModel):
 class RunDetail(RunView):
     steps: list[StepView]
     stuck: list[StuckView]
+    resolutions: list[ResolutionView]
 
 
 class RerunRun(Command):
@@ -129,6 +167,14 @@ def run_routes() -> Routes:
             views = [RunView.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.started_at.isoformat(), view.id))
 
+    @router.get("/runs/stuck", response_model=Page[StuckCause], **needs(Permission.RUNS_READ))
+    async def stuck(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[StuckCause]:
+        """List what somebody has to look at, runs and schedules, and why; the oldest first. It leaves the list when the cause is gone."""
+        async with door.work() as tx:
+            found = await everything_stuck(tx, after=door.position(cursor), limit=limit)
+            views = [StuckCause.model_validate(dict(row)) for row in found]
+            return door.page(views, limit, lambda view: (view.raised_at.isoformat(), view.place))
+
     @router.get("/runs/unknown-effects", response_model=Page[UnknownEffect], **needs(Permission.RUNS_READ))
     async def unknown(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[UnknownEffect]:
         """List what was asked for and never answered for: steps whose outcome is unknown, the oldest first."""
@@ -146,7 +192,9 @@ def run_routes() -> Routes:
                 raise RunNotFound
             steps = [StepView.model_validate(dict(step)) for step in await steps_of(run_id, tx)]
             stuck = [StuckView.model_validate(dict(cause)) for cause in await stuck_causes(run_id, tx)]
-            return await door.answer(tx, RunDetail(**RunView.model_validate(dict(row)).model_dump(), steps=steps, stuck=stuck))
+            said = [ResolutionView.model_validate(dict(one)) for one in await resolutions_of(run_id, tx)]
+            view = RunView.model_validate(dict(row)).model_dump()
+            return await door.answer(tx, RunDetail(**view, steps=steps, stuck=stuck, resolutions=said))
 
     return router
 
@@ -181,6 +229,13 @@ def steering_routes(published: PublishedWorkflows) -> Routes:
         """Try the step a run failed at again, as a new attempt. Practice admins only."""
         async with door.work() as tx:
             await retry_run(run_id, published, tx)
+            return await door.answer(tx, status=204)
+
+    @router.post("/runs/{run_id}/steps/{step_id}/resolve", status_code=204, **needs(Permission.RUNS_WRITE))
+    async def resolve(run_id: UUID, step_id: StepName, cmd: ResolveStep, door: DoorDep) -> Response:
+        """Say what became of a step whose outcome is unknown. Practice admins only; it counts for good. Repeating changes nothing."""
+        async with door.work() as tx:
+            await resolve_step(run_id, step_id, cmd, published, tx)
             return await door.answer(tx, status=204)
 
     @router.post("/runs/{run_id}/rerun", status_code=201, response_model=Rerun, **needs(Permission.RUNS_WRITE))

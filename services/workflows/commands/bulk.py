@@ -140,7 +140,7 @@ async def bulk_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, publi
 
 async def _again(run_id: UUID, version: int | None, published: PublishedWorkflows, tx: Tx) -> int:
     try:
-        await rerun_run(run_id, version, published, tx)
+        await rerun_run(run_id, version, published, tx, many=True)
     except (ConditionIsFalse, PatientSuppressed, TriggerDiffers, WaitsAlready):
         return 0
     return 1

@@ -180,11 +180,13 @@ async def _once_at_a_time(row: Mapping[str, Any], published: PublishedWorkflows,
 
 
 async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
-    """The runs, those of the durable engine with everything taken up that was handed over to them."""
+    """The runs, those of the durable engine with everything taken up that was handed over to them; their engine is called to see it."""
     found = await runs_for_change(keys, tx)
     durable = [key for key, row in found.items() if row["engine"] != BUILTIN]
     for key in durable:
         await take_up(key, published, tx)
+    if durable:
+        await call(durable, tx)
     return await runs_for_change(keys, tx) if durable else found
 
 

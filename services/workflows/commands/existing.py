@@ -114,7 +114,7 @@ async def _expect_patients(rows: list[Any], job: Mapping[str, Any], tx: Tx) -> N
 def _included(row: Mapping[str, Any], job: Mapping[str, Any], again: bool, tx: Tx) -> Happening:
     state = {name: row[name] for name in AppointmentState.model_fields if name != "appointment_id"}
     event = AppointmentIncluded(workflow_id=job["workflow_id"], appointment_id=row["id"], again=again, **state)
-    return Happening.own(tx.practice_id, derived_id("included", job["id"], row["id"]), event, tx.now, tx.cause)
+    return Happening.own(tx.practice_id, derived_id("included", job["id"], row["id"]), event, tx.now, tx.cause, many=True)
 
 
 async def _stop(workflow_id: UUID, tx: Tx) -> None:

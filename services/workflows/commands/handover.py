@@ -33,8 +33,8 @@ INSERT INTO run_input (practice_id, run_id, kind, input, cause, at)
 SELECT p, r, k, i, c, $6 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::jsonb[]) WITH ORDINALITY AS t (p, r, k, i, c, place) ORDER BY place
 """
 _CALL = """
-INSERT INTO run_call (practice_id, run_id, bulk)
-SELECT r.practice_id, r.id, coalesce((r.event ->> 'bulk')::boolean, false) FROM run r
+INSERT INTO run_call (practice_id, run_id, bulk, called_at)
+SELECT r.practice_id, r.id, r.bulk, $3 FROM run r
   JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id) ORDER BY r.practice_id, r.id
 ON CONFLICT (practice_id, run_id) DO UPDATE SET number = excluded.number, asked_at = NULL
 """
@@ -44,7 +44,7 @@ UPDATE run_call c SET asked_at = $4 FROM unnest($1::uuid[], $2::uuid[], $3::bigi
 WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
 """
 _OVERDUE = """
-INSERT INTO run_call (practice_id, run_id, bulk) SELECT practice_id, run_id, false FROM durable_timer WHERE due_at < $1 AND NOT held
+INSERT INTO run_call (practice_id, run_id, bulk, called_at) SELECT practice_id, run_id, false, $3 FROM durable_timer WHERE due_at < $1 AND NOT held
 ORDER BY due_at LIMIT $2 ON CONFLICT DO NOTHING
 """
 
@@ -84,7 +84,7 @@ async def _keep(kept: list[tuple[Key, str, str, str]], tx: Tx) -> None:
 async def call(keys: Iterable[Key], tx: Tx) -> None:
     """These runs have something to look at."""
     found = sorted(set(keys))
-    await tx.execute(_CALL, [key[0] for key in found], [key[1] for key in found])
+    await tx.execute(_CALL, [key[0] for key in found], [key[1] for key in found], tx.now)
 
 
 def input_of(kind: str, fields: dict[str, Any]) -> Input:
@@ -99,7 +99,7 @@ async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
     Runs of suspended practices are left alone until those are active again.
     """
     async with work.batch([], SYSTEM) as tx:
-        await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS)
+        await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS, tx.now)
         called = await calls(tx.now - ANSWERED_WITHIN, CALLS, tx)
     told = await orchestrator.look(called) if called else []
     if told:  # dying here tells them once more

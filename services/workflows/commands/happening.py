@@ -22,7 +22,8 @@ from services.workflows.commands.world import id_in
 class Happening:
     """One event. ``text`` is its data as JSON, ``cause`` what follows from it inherits, ``causation_id`` what it followed from.
 
-    ``said``: somebody said it on the bus. An occasion of our own is said with the first run it starts.
+    ``said``: somebody said it on the bus. An occasion of our own is said with the first run it starts. ``many``: it is one of many
+    occasions that a job, or a schedule for each patient, brings about together. That is a matter of load only.
     """
 
     practice_id: UUID
@@ -33,12 +34,15 @@ class Happening:
     cause: Cause
     causation_id: str = ""
     said: bool = True
+    many: bool = False
 
     @classmethod
-    def own(cls, practice_id: UUID, event_id: UUID, data: Event, now: datetime, cause: Cause, causation_id: str = "") -> Happening:
+    def own(
+        cls, practice_id: UUID, event_id: UUID, data: Event, now: datetime, cause: Cause, causation_id: str = "", *, many: bool = False
+    ) -> Happening:
         """An occasion of our own. What follows names it as its cause."""
         follows = Cause(cause.correlation_id or str(event_id), str(event_id), cause.traceparent or current_traceparent(), cause.tracestate)
-        return cls(practice_id, event_id, data, data.model_dump_json(), now, follows, causation_id, said=False)
+        return cls(practice_id, event_id, data, data.model_dump_json(), now, follows, causation_id, said=False, many=many)
 
     @classmethod
     def of(cls, event: Received[Any]) -> Happening:
@@ -46,7 +50,7 @@ class Happening:
 
     @property
     def bulk(self) -> bool:
-        """Whether it is one of many changes made at once, such as an import."""
+        """Whether it is one of many changes made at once, such as an import: it starts only what asks for such."""
         return bool(getattr(self.data, "bulk", False))
 
     def ids(self) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def run_row(happening: Happening, seen: Event, workflow: InForce, depth: int, re
         patient_id=ids["patient_id"], appointment_id=ids["appointment_id"], correlation_id=happening.cause.correlation_id,
         traceparent=happening.cause.traceparent, depth=depth, rerun=rerun,
         awaits=workflow.compiled is not None and bool(workflow.compiled.awaited), engine=workflow.engine,
+        bulk=happening.bulk or happening.many,
     )  # fmt: skip
 
 

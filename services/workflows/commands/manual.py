@@ -196,7 +196,7 @@ def _for(patient_id: UUID, job: Mapping[str, Any], tx: Tx) -> Happening:
     request = RunRequested(
         workflow_id=job["workflow_id"], requested_by=job["created_by"], patient_id=patient_id, values=wish["values"]
     )  # fmt: skip
-    return Happening.own(tx.practice_id, derived_id("job", job["id"], patient_id), request, tx.now, tx.cause)
+    return Happening.own(tx.practice_id, derived_id("job", job["id"], patient_id), request, tx.now, tx.cause, many=True)
 
 
 def _compiled(text: str, engine: Engine) -> PatientFilter:

@@ -35,7 +35,7 @@ class StartWorkflow(BaseModel):
 
 class StartWorkflowResult(BaseModel):
     decision: str = Field(title="Decision", description='"started", or why nothing started.')
-    run_id: UUID | None = Field(title="Run")
+    run_id: UUID | None = Field(title="Run", description="The run that started, if one did.")
 
 
 class StopWorkflow(BaseModel):

@@ -38,8 +38,8 @@ class ConditionIsFalse(Refused):
     """The workflow's condition is false for what started the run, so no new run began."""
 
 
-async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkflows, tx: Tx) -> UUID:
-    """A new run from what started this one; returns its id. ``version``: None for the one in force.
+async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkflows, tx: Tx, *, many: bool = False) -> UUID:
+    """A new run from what started this one; returns its id. ``version``: None for the one in force. ``many``: one of a job's.
 
     Enrolment is not asked: somebody wants it. Raises ``RunNotFound``, ``NotPublished``, ``VersionUnknown``, ``TriggerDiffers``,
     ``WaitsAlready``, ``ConditionIsFalse``, ``PatientSuppressed``.
@@ -60,7 +60,8 @@ async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkf
     kind = MESSAGES[trigger]
     data = kind.model_validate(row["event"], extra="ignore")
     assert isinstance(data, Event)
-    happening = Happening(tx.practice_id, row["trigger_event_id"], data, json_text(row["event"]), row["started_at"], tx.cause)
+    text = json_text(row["event"])
+    happening = Happening(tx.practice_id, row["trigger_event_id"], data, text, row["started_at"], tx.cause, many=many)
     rerun = await latest_rerun(row["workflow_id"], row["trigger_event_id"], tx) + 1
     changes = await start_occasions([Occasion(happening, trigger, [workflow])], [happening], tx, rerun)
     if not changes:

@@ -49,6 +49,8 @@ class RunRow:
     rerun: int = 0
     awaits: bool = False
     engine: EngineName = BUILTIN
+    bulk: bool = False
+    """It began as one of many: it has the load class of these, so that the others do not wait for it."""
 
     @property
     def key(self) -> tuple[UUID, UUID]:

@@ -50,14 +50,17 @@ _TAKE = f"""
 SELECT due_at, doing, after FROM schedule WHERE practice_id = $1 AND workflow_id = $2 AND due_at <= $3 AND {_AWAKE} FOR UPDATE SKIP LOCKED
 """
 _NEXT = f"SELECT min(due_at) FROM schedule WHERE {_AWAKE}"
-_MOVE = "UPDATE schedule SET due_at = $3, doing = $4, after = $5 WHERE practice_id = $1 AND workflow_id = $2"
+_MOVE = """
+UPDATE schedule SET due_at = $3, doing = $4, after = $5, postponed = 0, failing_since = NULL WHERE practice_id = $1 AND workflow_id = $2
+"""
 _KEEP = """
 INSERT INTO schedule (practice_id, workflow_id, due_at) VALUES ($1, $2, $3) ON CONFLICT (practice_id, workflow_id) DO UPDATE
 SET due_at = CASE WHEN schedule.due_at <= $4 OR schedule.doing <> '{}' THEN schedule.due_at ELSE excluded.due_at END
 """
 _DROP = "DELETE FROM schedule WHERE practice_id = $1 AND workflow_id = $2"
 _POSTPONE = """
-UPDATE schedule SET doing = CASE WHEN doing = '{}' THEN ARRAY[due_at] ELSE doing END, due_at = $3 WHERE practice_id = $1 AND workflow_id = $2
+UPDATE schedule SET doing = CASE WHEN doing = '{}' THEN ARRAY[due_at] ELSE doing END, due_at = $3, postponed = postponed + 1,
+  failing_since = coalesce(failing_since, $4) WHERE practice_id = $1 AND workflow_id = $2
 """
 
 
@@ -102,10 +105,10 @@ async def _turn_alone(practice_id: UUID, workflow_id: UUID, work: Work, publishe
     try:
         async with work.batch([practice_id], SYSTEM) as tx:
             return await _turn(practice_id, workflow_id, published, tx)
-    except Exception as error:  # one of ours: the others have their turn, this one comes again and forgets no time
+    except Exception as error:  # one of ours: the others have their turn, this one comes again, and the watchdog shows it after some times
         log.error("schedule.postponed", workflow_id=str(workflow_id), exc_info=error)
         async with work.batch([practice_id], SYSTEM) as tx:
-            await tx.execute(_POSTPONE, practice_id, workflow_id, tx.now + POSTPONED)
+            await tx.execute(_POSTPONE, practice_id, workflow_id, tx.now + POSTPONED, tx.now)
         return 0
 
 
@@ -141,7 +144,10 @@ async def _start(
     if trigger.for_each == "patient":
         people = [row["id"] for row in await patients_after(tx.practice_id, after, CHUNK, tx)]
     busy = await active_patients(tx.practice_id, workflow.workflow_id, people, tx) if trigger.overlap == "skip" else set()
-    happenings = [Happening.own(tx.practice_id, _id(workflow, at, one), _reached(workflow, at, zone, one), at, NO_CAUSE) for one in people]
+    many = trigger.for_each == "patient"
+    happenings = [
+        Happening.own(tx.practice_id, _id(workflow, at, one), _reached(workflow, at, zone, one), at, NO_CAUSE, many=many) for one in people
+    ]
     occasions = []
     decided: dict[UUID, list[Decision]] = {}
     for happening, patient_id in zip(happenings, people, strict=True):

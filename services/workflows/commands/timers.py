@@ -63,7 +63,10 @@ DELETE FROM timer t USING (
 """
 _DUE = f"SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2"
 _NEXT = f"SELECT min(due_at) FROM timer WHERE NOT held AND {_AWAKE}"
-_POSTPONE = "UPDATE timer SET due_at = $4 WHERE practice_id = $1 AND run_id = $2 AND step_id = $3"
+_POSTPONE = """
+UPDATE timer SET due_at = $4, postponed = postponed + 1, failing_since = coalesce(failing_since, $5)
+WHERE practice_id = $1 AND run_id = $2 AND step_id = $3
+"""
 
 
 async def fire_due(work: Work, published: PublishedWorkflows) -> int:
@@ -118,10 +121,10 @@ async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> in
             if taken:
                 await _advance(taken, published, tx)
             return len(taken)
-    except Exception as error:  # it stays, later: visible in the log and in the timer's delay
+    except Exception as error:  # it stays, later: after some times the watchdog shows the run
         log.error("timer.postponed", run_id=str(row["run_id"]), exc_info=error)
         async with work.batch([], SYSTEM) as tx:
-            await tx.execute(_POSTPONE, *key, tx.now + timedelta(seconds=POSTPONE_SECONDS))
+            await tx.execute(_POSTPONE, *key, tx.now + timedelta(seconds=POSTPONE_SECONDS), tx.now)
         return 0
 
 

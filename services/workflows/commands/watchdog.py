@@ -1,7 +1,7 @@
 """No silent run: each is getting on, waits with a due time or for an event, or has ended. Everything else is found here.
 
-What can be put right is put right; the rest is raised once per run and cause: an event, a figure, a list. An action whose
-answer does not come, and one whose outcome is unknown, are shown and never asked for again. Every finding is made again
+What can be put right is put right; the rest is raised once per run (or schedule) and cause: an event, a figure, a list. An action
+whose answer does not come, and one whose outcome is unknown, are shown and never asked for again. Every finding is made again
 from the rows as they are, so dying anywhere is of no consequence.
 """
 
@@ -17,7 +17,7 @@ from libs.common import metrics
 from libs.common.auth import Principal
 from libs.common.logging import get_logger
 from libs.common.work import Tx, Work
-from libs.contracts.workflows import RunStuck
+from libs.contracts.workflows import RunStuck, ScheduleStuck
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.handover import call
 from services.workflows.commands.pausing import hold, release
@@ -40,9 +40,17 @@ NO_ANSWER = timedelta(minutes=30)
 UNKNOWN = timedelta(minutes=10)
 """How long an unknown outcome may be looked up before somebody has to look."""
 
+TAKEN_UP = timedelta(minutes=10)
+"""How long the engine of a run may take to take up what was handed over to it, or to ring a timer."""
+
+TIMES = 5
+"""How often a timer, or the turn of a schedule, may fail in a row: they are a minute apart."""
+
 GRACE = timedelta(minutes=2)
 """How long a run may stand still before it is looked at."""
 
+ENGINE_SILENT = "engine_silent"
+KEEPS_FAILING = "keeps_failing"
 AT_ONCE = 200
 """Runs of one practice looked at in one transaction."""
 
@@ -62,6 +70,10 @@ DELETE FROM {table} t USING run r WHERE t.practice_id = $1 AND t.due_at < $2 AND
 """
 _RAISE = """
 INSERT INTO stuck (practice_id, run_id, step_id, code, since, raised_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true
+"""
+_RAISE_SCHEDULE = """
+INSERT INTO stuck_schedule (practice_id, workflow_id, workflow_name, version, code, since, raised_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING RETURNING true
 """
 _JOBS = """
 INSERT INTO job_due SELECT practice_id, id, $2 FROM job WHERE practice_id = $1 AND status = 'running' ON CONFLICT DO NOTHING
@@ -117,7 +129,14 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
     await _wait_again(published, found, tx)
     for row in await silent.unanswered(tx.now - NO_ANSWER, tx.now - UNKNOWN, AT_ONCE, tx):
         await _raise(row, row["step_id"], "no_answer" if row["step_status"] == "requested" else "unknown_outcome", row["since"], found, tx)
-    await tx.execute(silent.SETTLED, tx.practice_id)
+    for row in await silent.unheard(tx.now - TAKEN_UP, AT_ONCE, tx):
+        await _raise(row, "", ENGINE_SILENT, row["since"], found, tx)
+    for row in await silent.failing_timers(TIMES, AT_ONCE, tx):
+        await _raise(row, row["step_id"], KEEPS_FAILING, row["since"], found, tx)
+    for row in await silent.failing_schedules(TIMES, tx):
+        await _raise_schedule(row, found, tx)
+    await tx.execute(silent.SETTLED, tx.practice_id, tx.now - TAKEN_UP)
+    await tx.execute(silent.SETTLED_SCHEDULES, tx.practice_id)
 
 
 async def _go_on(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
@@ -126,14 +145,29 @@ async def _go_on(published: PublishedWorkflows, found: Findings, tx: Tx) -> None
     durable = [(tx.practice_id, row["id"]) for row in rows if row["engine"] != BUILTIN]
     if durable:  # their engine looks at them once more
         await call(durable, tx)
-    ids = [row["id"] for row in rows if row["engine"] == BUILTIN]
-    if not ids:
+    ours = [row for row in rows if row["engine"] == BUILTIN]
+    if not ours:
         return
-    await tx.execute(_HALT, tx.practice_id, ids)
-    changes = await advance_runs([((tx.practice_id, run_id), Resumed(), tx.cause) for run_id in ids], published, tx)
-    await bring_to_rest(changes, published, tx)
-    log.warning("watchdog.went_on", runs=len(ids))
-    found.repaired += len(ids)
+    stay = [] if await _resumed(ours, published, tx) else [row for row in ours if not await _resumed([row], published, tx)]
+    for row in stay:
+        await _raise(row, "", KEEPS_FAILING, row["started_at"], found, tx)
+    if len(stay) < len(ours):
+        log.warning("watchdog.went_on", runs=len(ours) - len(stay))
+    found.repaired += len(ours) - len(stay)
+
+
+async def _resumed(rows: list[Any], published: PublishedWorkflows, tx: Tx) -> bool:
+    """Whether these runs went on; else they stand as they stood. One that cannot keeps the others from it: then each is asked alone."""
+    ids = [row["id"] for row in rows]
+    try:
+        async with tx.attempt():
+            await tx.execute(_HALT, tx.practice_id, ids)
+            changes = await advance_runs([((tx.practice_id, run_id), Resumed(), tx.cause) for run_id in ids], published, tx)
+            await bring_to_rest(changes, published, tx)
+    except Exception as error:  # a fault of one run, or of its definition: whoever asked shows it
+        log.error("watchdog.cannot_go_on", runs=len(ids), exc_info=error)
+        return False
+    return True
 
 
 async def _wait_again(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
@@ -153,7 +187,10 @@ async def _wait_again(published: PublishedWorkflows, found: Findings, tx: Tx) ->
 
 
 async def _step(row: Mapping[str, Any], published: PublishedWorkflows, tx: Tx) -> str | None:
-    program = (await published.version(tx.practice_id, row["workflow_id"], row["version"], tx)).program
+    try:
+        program = (await published.version(tx.practice_id, row["workflow_id"], row["version"], tx)).program
+    except ValueError:  # it was valid when it was published: what the run waits for cannot be told
+        return None
     here = program[row["cursor"]] if row["cursor"] < len(program) else None
     return here.id if isinstance(here, ActionStep | Waiting) else None
 
@@ -167,6 +204,17 @@ async def _raise(row: Mapping[str, Any], step_id: str, code: str, since: datetim
     )  # fmt: skip
     tx.emit(stuck, practice_id=tx.practice_id)
     tx.after_commit(lambda: metrics.STUCK.labels(code).inc())
+    found.raised += 1
+
+
+async def _raise_schedule(row: Mapping[str, Any], found: Findings, tx: Tx) -> None:
+    if not await tx.value(
+        _RAISE_SCHEDULE, tx.practice_id, row["id"], row["name"], row["version"], KEEPS_FAILING, row["since"], tx.now
+    ):  # fmt: skip
+        return
+    stuck = ScheduleStuck(workflow_id=row["id"], workflow_name=row["name"], version=row["version"], code=KEEPS_FAILING, since=row["since"])
+    tx.emit(stuck, practice_id=tx.practice_id)
+    tx.after_commit(lambda: metrics.STUCK.labels(KEEPS_FAILING).inc())
     found.raised += 1
 
 

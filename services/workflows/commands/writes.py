@@ -20,11 +20,11 @@ from services.workflows.rules.runs.states import Effect, Finished, OpenWait, Per
 
 _INSERT_RUNS = """
 INSERT INTO run (practice_id, id, workflow_id, workflow_name, version, trigger_event_id, trigger_type, event, patient_id, appointment_id,
-  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, held, anchored, rerun, failed_step, started_at, finished_at)
-SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, pa, an, rr, fs, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
+  status, cursor, waiting, error_code, correlation_id, traceparent, depth, memory, paused, held, anchored, rerun, failed_step, bulk, started_at, finished_at)
+SELECT p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, pa, an, rr, fs, bu, $17, CASE WHEN s = 'running' THEN NULL ELSE $17::timestamptz END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::uuid[], $7::text[], $8::jsonb[], $9::uuid[], $10::uuid[], $11::text[],
-  $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[], $19::jsonb[], $20::bool[], $21::bool[], $22::int[], $23::text[])
-  AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs)
+  $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $18::int[], $19::jsonb[], $20::bool[], $21::bool[], $22::int[], $23::text[], $24::bool[])
+  AS t (p, i, w, n, v, te, tt, e, pt, ap, s, c, wa, er, co, tp, dp, me, pa, an, rr, fs, bu)
 ON CONFLICT DO NOTHING RETURNING id
 """
 _UPDATE_RUNS = """
@@ -132,7 +132,7 @@ class Writes:
             [s.waiting for s in states], [s.error_code for s in states], [r.correlation_id for r in runs], [r.traceparent for r in runs], tx.now,
             [r.depth for r in runs], [memory_of(s) for s in states], [s.paused for s in states],
             [is_anchored(change.compiled, change.state) for change in self.started], [r.rerun for r in runs],
-            [failed_step(change.compiled, change.state) for change in self.started],
+            [failed_step(change.compiled, change.state) for change in self.started], [r.bulk for r in runs],
         )  # fmt: skip
         return {row["id"] for row in rows}
 

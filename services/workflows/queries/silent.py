@@ -10,14 +10,24 @@ import asyncpg
 from libs.common.work import Tx
 
 SETTLED = """
-DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.practice_id AND r.id = s.run_id AND (
-  r.status <> 'running' OR NOT EXISTS (
-    SELECT FROM step t WHERE t.practice_id = s.practice_id AND t.run_id = s.run_id AND t.step_id = s.step_id AND t.status IN ('requested', 'unknown')
-  ) AND (s.code <> 'nothing_to_wait_for' OR EXISTS (
-    SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id) OR EXISTS (
-    SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)))
+DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.practice_id AND r.id = s.run_id AND (r.status <> 'running' OR CASE s.code
+  WHEN 'engine_silent' THEN
+    NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = s.practice_id AND c.run_id = s.run_id AND c.called_at < $2)
+    AND NOT EXISTS (SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.due_at < $2 AND NOT m.held)
+  WHEN 'keeps_failing' THEN (r.waiting OR r.paused)
+    AND NOT EXISTS (SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.postponed > 0)
+  ELSE NOT EXISTS (SELECT FROM step t WHERE t.practice_id = s.practice_id AND t.run_id = s.run_id AND t.step_id = s.step_id
+      AND t.status IN ('requested', 'unknown'))
+    AND (s.code <> 'nothing_to_wait_for' OR EXISTS (SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)
+      OR EXISTS (SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id))
+  END)
 """
 """What is stuck no more."""
+
+SETTLED_SCHEDULES = """
+DELETE FROM stuck_schedule k WHERE k.practice_id = $1 AND NOT EXISTS (
+  SELECT FROM schedule s WHERE s.practice_id = k.practice_id AND s.workflow_id = k.workflow_id AND s.postponed > 0)
+"""
 
 
 async def anything(tx: Tx) -> bool:
@@ -27,6 +37,7 @@ async def anything(tx: Tx) -> bool:
         SELECT EXISTS (SELECT FROM run WHERE practice_id = $1 AND status = 'running') OR EXISTS (SELECT FROM stuck WHERE practice_id = $1)
           OR EXISTS (SELECT FROM job WHERE practice_id = $1 AND status = 'running')
           OR EXISTS (SELECT FROM workflow WHERE practice_id = $1 AND published_version IS NOT NULL)
+          OR EXISTS (SELECT FROM stuck_schedule WHERE practice_id = $1)
         """,
         tx.practice_id,
     )
@@ -75,7 +86,7 @@ async def standing(since: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
     """Runs that are not paused and wait for nothing: they stopped between two steps."""
     return await tx.rows(
         """
-        SELECT id, engine FROM run WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2
+        SELECT * FROM run WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2
         ORDER BY id LIMIT $3
         """,
         tx.practice_id, since, limit,
@@ -112,6 +123,66 @@ async def unanswered(asked: datetime, unknown: datetime, limit: int, tx: Tx) -> 
         ORDER BY s.started_at LIMIT $4
         """,
         tx.practice_id, asked, unknown, limit,
+    )  # fmt: skip
+
+
+async def unheard(called: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
+    """Runs of the durable engine that were called before that moment, or whose timer was due before it, and that nobody has brought on."""
+    return await tx.rows(
+        """
+        SELECT r.id, r.workflow_id, r.workflow_name, r.version, min(u.since) AS since FROM (
+          SELECT run_id, called_at AS since FROM run_call WHERE practice_id = $1 AND called_at < $2
+          UNION ALL SELECT run_id, due_at FROM durable_timer WHERE practice_id = $1 AND due_at < $2 AND NOT held
+        ) u JOIN run r ON r.practice_id = $1 AND r.id = u.run_id
+        WHERE r.status = 'running' AND NOT EXISTS (
+          SELECT FROM stuck k WHERE k.practice_id = $1 AND k.run_id = u.run_id AND k.code = 'engine_silent')
+        GROUP BY r.practice_id, r.id ORDER BY since LIMIT $3
+        """,
+        tx.practice_id, called, limit,
+    )  # fmt: skip
+
+
+async def failing_timers(times: int, limit: int, tx: Tx) -> list[asyncpg.Record]:
+    """Runs whose timer was put off so often because it failed."""
+    return await tx.rows(
+        """
+        SELECT r.id, r.workflow_id, r.workflow_name, r.version, t.step_id, t.failing_since AS since
+        FROM timer t JOIN run r ON r.practice_id = t.practice_id AND r.id = t.run_id
+        WHERE t.practice_id = $1 AND t.postponed > 0 AND t.postponed >= $2 AND r.status = 'running' AND NOT EXISTS (
+          SELECT FROM stuck k WHERE k.practice_id = t.practice_id AND k.run_id = t.run_id AND k.code = 'keeps_failing')
+        ORDER BY t.failing_since LIMIT $3
+        """,
+        tx.practice_id, times, limit,
+    )  # fmt: skip
+
+
+async def failing_schedules(times: int, tx: Tx) -> list[asyncpg.Record]:
+    """Schedules that were put off so often because their turn failed, and are not shown yet."""
+    return await tx.rows(
+        """
+        SELECT w.id, w.name, w.published_version AS version, s.failing_since AS since
+        FROM schedule s JOIN workflow w ON w.practice_id = s.practice_id AND w.id = s.workflow_id
+        WHERE s.practice_id = $1 AND s.postponed >= $2 AND w.published_version IS NOT NULL AND NOT EXISTS (
+          SELECT FROM stuck_schedule k WHERE k.practice_id = s.practice_id AND k.workflow_id = s.workflow_id)
+        """,
+        tx.practice_id, times,
+    )  # fmt: skip
+
+
+async def everything_stuck(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[asyncpg.Record]:
+    """Every cause somebody has to look at, of runs and of schedules (without a run), the oldest first; one more than ``limit`` when there is more."""
+    return await tx.rows(
+        """
+        SELECT * FROM (
+          SELECT s.run_id, r.workflow_id, r.workflow_name, r.version, s.step_id, s.code, s.since, s.raised_at,
+            concat_ws('/', r.workflow_id, s.run_id, s.step_id, s.code) AS place
+          FROM stuck s JOIN run r ON r.practice_id = s.practice_id AND r.id = s.run_id WHERE s.practice_id = $1
+          UNION ALL
+          SELECT NULL, workflow_id, workflow_name, version, NULL, code, since, raised_at, concat_ws('/', workflow_id, code)
+          FROM stuck_schedule WHERE practice_id = $1
+        ) AS all_of_it WHERE $2::timestamptz IS NULL OR (raised_at, place) > ($2, $3::text) ORDER BY raised_at, place LIMIT $4
+        """,
+        tx.practice_id, datetime.fromisoformat(after[0]) if after else None, after[1] if after else None, limit + 1,
     )  # fmt: skip
 
 

@@ -10,16 +10,39 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
+from libs.contracts.patients import PatientRegistered
 from libs.contracts.scheduling import AppointmentConfirmed
+from libs.contracts.workflows import RunStuck
+from services.workflows.commands import jobs, schedules
+from services.workflows.commands.bulk import BulkRuns, open_bulk
 from services.workflows.commands.durable import advance_run
 from services.workflows.commands.handover import ANSWERED_WITHIN, HAPPENED, SYSTEM, call_runs
+from services.workflows.commands.manual import RequestRun, request_run
+from services.workflows.commands.reruns import rerun_run
 from services.workflows.commands.runs import RunNotFound
-from services.workflows.commands.watchdog import GRACE, look_after
+from services.workflows.commands.watchdog import GRACE, TAKEN_UP, look_after
 from services.workflows.durable.activities import RunActivities
 from services.workflows.queries.world import Key
+from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.rules.runs.orchestration import TEMPORAL, Called, Orchestration, RunRef, Standing
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.world import BOOKED, CONFIRMED, HOURS, UPDATED, Visit, booked, definition, heard, send, wait, wait_for
+from services.workflows.tests.engine.driver import Said
+from services.workflows.tests.engine.world import (
+    BOOKED,
+    CONFIRMED,
+    HOURS,
+    UPDATED,
+    Visit,
+    booked,
+    definition,
+    heard,
+    practice_created,
+    send,
+    wait,
+    wait_for,
+)
+from services.workflows.tests.steering import by_hand, patients
+from services.workflows.timers import jobs as kinds_of
 
 
 class Listening:
@@ -160,6 +183,33 @@ class TestHandingOver:
         assert len(await engine.call()) == 1  # Temporal learns that it is over
         assert await engine.advance() == Standing(ended=True)
 
+    async def test_what_people_do_to_no_effect_leaves_the_run_to_be_called(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(wait(), send()))
+        await booked(engine)
+        key = await engine.key()
+        await engine.resume(key[1])  # it is not paused, but has taken up its start
+        assert (await engine.count("run_input"), await engine.count("durable_timer")) == (0, 1)
+        assert [one.run_id for one in await engine.call()] == [key[1]]
+
+    async def test_who_is_suppressed_is_asked_for_nothing_that_was_waiting(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(send(), wait(), send("again")))
+        begun, waiting = await booked(engine), await booked(engine)
+        for run in await engine.runs():
+            await engine.advance((engine.practice, run.id))
+        asked = await engine.requests()
+        for request in asked:
+            await engine.answer(request, Outcome.SUCCEEDED)
+        unbegun = await booked(engine)
+        for visit in (begun, waiting, unbegun):
+            assert visit.patient_id is not None
+            await engine.suppress(visit.patient_id)
+        for run in await engine.runs():
+            assert await engine.advance((engine.practice, run.id)) == Standing(ended=True)
+        assert await engine.requests() == asked
+        assert {(run.status, run.error_code) for run in await engine.runs()} == {("cancelled", "suppressed")}
+        assert sorted(run.steps for run in await engine.runs()) == [(), (("intake", "succeeded"),), (("intake", "succeeded"),)]
+        assert (await engine.count("run_input"), await engine.count("durable_timer")) == (0, 0)
+
     async def test_nobody_can_cancel_what_is_not_there(self, engine: HandOverDriver) -> None:
         with pytest.raises(RunNotFound):
             await engine.cancel(engine.practice)
@@ -279,3 +329,133 @@ def outbox_actors() -> Callable[[HandOverDriver], Any]:
         return {row["type"]: row["actor"] for row in rows}
 
     return actors
+
+
+class TestASilentEngine:
+    async def looked(self, engine: HandOverDriver, after: timedelta = timedelta()) -> list[str]:
+        """What is raised about runs of this practice, all in all."""
+        engine.now += after
+        await look_after([engine.practice], engine.work, engine.published)
+        return [stuck.code for stuck in await engine.said(RunStuck) if isinstance(stuck, RunStuck)]
+
+    async def test_that_is_away_is_raised_once_and_forgotten_when_it_is_back(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition())
+        await booked(engine)
+        engine.orchestrator.away = True
+        for _ in range(int(TAKEN_UP / timedelta(minutes=1))):
+            assert await engine.call() == []
+            assert await self.looked(engine, timedelta(minutes=1)) == []
+        assert await self.looked(engine, timedelta(minutes=1)) == ["engine_silent"]
+        assert await self.looked(engine, timedelta(hours=15)) == ["engine_silent"]
+        assert await engine.count("stuck") == 1
+        await engine.advance()
+        await self.looked(engine)
+        assert await engine.count("stuck") == 0
+
+    async def test_whose_every_attempt_fails_is_raised_although_it_hears(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition())
+        await booked(engine)
+        for _ in range(int(TAKEN_UP / ANSWERED_WITHIN) + 1):
+            assert len(await engine.call()) == 1
+            engine.now += ANSWERED_WITHIN + timedelta(seconds=1)
+        assert await self.looked(engine) == ["engine_silent"]
+
+    async def test_that_nobody_runs_any_more_is_raised_when_a_timer_does_not_ring(self, engine: HandOverDriver) -> None:
+        """The address of Temporal is gone from the settings, and runs on it are left."""
+        await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine)
+        await engine.advance()
+        assert await self.looked(engine, timedelta(hours=1) + TAKEN_UP) == []
+        assert await self.looked(engine, timedelta(minutes=1)) == ["engine_silent"]
+        await engine.advance()
+        await self.looked(engine)
+        assert await engine.count("stuck") == 0
+
+    async def test_is_not_silent_while_a_run_is_held(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine)
+        await engine.advance()
+        (run,) = await engine.runs()
+        await engine.pause(run.id)
+        await engine.advance()
+        assert await self.looked(engine, timedelta(days=1)) == []
+
+
+class TestLoadClasses:
+    """Runs begun as one of many do not stand before those somebody waits for. It says nothing about what may start them."""
+
+    async def classes(self, engine: HandOverDriver) -> set[bool]:
+        """Of the runs that are called now; they are brought on."""
+        called = await engine.call()
+        for one in called:
+            await engine.advance((one.practice_id, one.run_id))
+        return {one.bulk for one in called}
+
+    async def work_off(self, engine: HandOverDriver) -> None:
+        do = kinds_of(ENGINES["cel-cpp"], engine.published)
+        for _ in range(10):
+            engine.now += timedelta(seconds=5)
+            await jobs.work_on(engine.work, do)
+
+    async def test_of_one_event_one_wish_and_a_schedule_of_the_practice_are_live(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition())
+        await booked(engine)
+        assert await self.classes(engine) == {False}
+        await engine.deliver(practice_created(engine.practice))
+        await engine.publish({"trigger": {"kind": "schedule", "cron": "0 9 * * *"}, "steps": [wait()]})
+        engine.now += timedelta(days=1)
+        await schedules.take_turns(engine.work, engine.published)
+        workflow = await engine.publish(by_hand())
+        async with engine.work(engine.admin) as tx:
+            await request_run(workflow, RequestRun(), ENGINES["cel-cpp"], engine.published, tx)
+        assert await self.classes(engine) == {False}
+        assert len(await engine.runs()) == 3
+
+    async def test_of_a_job_over_patients_and_of_its_bulk_rerun_are_bulk(self, engine: HandOverDriver) -> None:
+        await patients(engine, 2)
+        workflow = await engine.publish(by_hand())
+        async with engine.work(engine.admin) as tx:
+            await request_run(workflow, RequestRun(filter="true"), ENGINES["cel-cpp"], engine.published, tx)
+        await self.work_off(engine)
+        assert await self.classes(engine) == {True}
+        async with engine.work(engine.admin) as tx:
+            await open_bulk(BulkRuns.model_validate({"verb": "cancel", "filter": {"workflow_id": str(workflow)}}), tx)
+        await self.work_off(engine)
+        await self.classes(engine)
+        async with engine.work(engine.admin) as tx:
+            await open_bulk(BulkRuns.model_validate({"verb": "rerun", "filter": {"workflow_id": str(workflow)}}), tx)
+        await self.work_off(engine)
+        assert await self.classes(engine) == {True}
+        assert len(await engine.runs()) == 4
+
+    async def test_of_a_bulk_rerun_are_bulk_and_of_a_single_one_are_live(self, engine: HandOverDriver) -> None:
+        workflow = await engine.publish(definition(send(when="false")))
+        await booked(engine)
+        assert await self.classes(engine) == {False}
+        async with engine.work(engine.admin) as tx:
+            await open_bulk(BulkRuns.model_validate({"verb": "rerun", "filter": {"workflow_id": str(workflow)}}), tx)
+        await self.work_off(engine)
+        assert await self.classes(engine) == {True}
+        (first, _) = await engine.runs()
+        async with engine.work(engine.admin) as tx:
+            await rerun_run(first.id, None, engine.published, tx)
+        assert await self.classes(engine) == {False}
+
+    async def test_of_a_schedule_for_each_patient_are_bulk(self, engine: HandOverDriver) -> None:
+        await engine.deliver(practice_created(engine.practice))
+        await patients(engine, 2)
+        await engine.publish({"trigger": {"kind": "schedule", "cron": "0 9 * * *", "for_each": "patient"}, "steps": [wait()]})
+        engine.now += timedelta(days=1)
+        await schedules.take_turns(engine.work, engine.published)
+        assert await self.classes(engine) == {True}
+        assert len(await engine.runs()) == 2
+
+    async def test_of_an_import_are_bulk_and_only_of_what_asks_for_such(self, engine: HandOverDriver) -> None:
+        registered = {"event": PatientRegistered.type}
+        await engine.publish({"trigger": registered, "steps": [wait()]})
+        await engine.publish({"trigger": registered | {"bulk": True}, "steps": [wait()]})
+        said = Visit().registered()
+        assert isinstance(said.message, PatientRegistered)
+        await engine.deliver(Said(said.id, said.message.model_copy(update={"bulk": True})))
+        assert await self.classes(engine) == {True}
+        assert len(await engine.runs()) == 1

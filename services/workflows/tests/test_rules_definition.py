@@ -178,7 +178,9 @@ class TestCatalogue:
         assert self.said({"phone": "{{ event.title }}"}, "update_patient") == []
 
     def test_a_template_is_a_text_and_never_a_number(self) -> None:
-        assert self.said({"visits": "{{ 1 }}"}, "update_patient") == [("invalid_parameter", "/steps/1/parameters/visits", None)]
+        assert self.said({"visits": "{{ 1 }}"}, "update_patient") == [
+            ("invalid_parameter", "/steps/1/parameters/visits", "it takes: integer, null")
+        ]
 
 
 class TestTexts:

@@ -11,12 +11,14 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
-from libs.contracts.workflows import RunStuck
+from libs.contracts.workflows import RunStuck, ScheduleStuck
 from services.workflows import timers
 from services.workflows.commands import watchdog
 from services.workflows.commands.controls import retry_run
+from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.world import HOURS, Visit, definition, send, wait
+from services.workflows.tests.engine.world import HOURS, Visit, definition, practice_created, send, wait
 
 Headers = dict[str, str]
 
@@ -156,6 +158,122 @@ class TestRaising:
         async with engine.work(engine.admin) as tx:
             await retry_run(request.run_id, engine.published, tx)
         assert (await look(engine)).raised == 0
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> set[UUID]:
+    """Workflows that were published and compile no more, as if our code had changed."""
+    workflows: set[UUID] = set()
+    compiled = PublishedWorkflows._compiled
+
+    def compiling(self: PublishedWorkflows, workflow_id: UUID, version: int, definition_: dict[str, object]) -> CompiledDefinition:
+        if workflow_id in workflows:
+            message = "no such step any more"
+            raise ValueError(message)
+        return compiled(self, workflow_id, version, definition_)
+
+    monkeypatch.setattr(PublishedWorkflows, "_compiled", compiling)
+    return workflows
+
+
+async def breaks(engine: BuiltinDriver, broken: set[UUID], *workflows: UUID) -> None:
+    broken.clear()
+    broken.update(workflows)
+    await engine.restart()
+
+
+async def causes(client: httpx.AsyncClient, headers: Headers) -> list[tuple[str | None, str]]:
+    answer = await client.get("/v1/runs/stuck", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return [(cause["run_id"], cause["code"]) for cause in answer.json()["items"]]
+
+
+class TestWhatFailsEveryTime:
+    async def test_a_timer_is_put_off_counted_and_raised_and_fires_when_it_can(
+        self, engine: BuiltinDriver, client: httpx.AsyncClient, as_user: Headers, as_stranger: Headers, broken: set[UUID]
+    ) -> None:
+        workflow = await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine)
+        (run,) = await engine.runs()
+        await breaks(engine, broken, workflow)
+        await engine.pass_time(timedelta(hours=1, minutes=3))
+        assert (await look(engine, timedelta())).raised == 0
+        await engine.pass_time(timedelta(minutes=watchdog.TIMES))
+        assert [(await look(engine, timedelta())).raised for _ in range(3)] == [1, 0, 0]
+        (stuck,) = await engine.said(RunStuck)
+        assert isinstance(stuck, RunStuck)
+        assert (stuck.run_id, stuck.step_id, stuck.code) == (run.id, "pause", "keeps_failing")
+        assert await causes(client, as_user) == [(str(run.id), "keeps_failing")]
+        assert await causes(client, as_stranger) == []
+        shown = (await client.get(f"/v1/runs/{run.id}", headers=as_user)).json()
+        assert [cause["code"] for cause in shown["stuck"]] == ["keeps_failing"]
+        await breaks(engine, broken)
+        await engine.pass_time(timedelta(minutes=2))
+        assert len(await engine.requests()) == 1
+        await look(engine, timedelta())
+        assert await causes(client, as_user) == []
+
+    async def test_a_schedule_is_put_off_counted_and_raised_and_forgets_no_time(
+        self, engine: BuiltinDriver, client: httpx.AsyncClient, as_user: Headers, broken: set[UUID]
+    ) -> None:
+        await engine.deliver(practice_created(engine.practice))
+        workflow = await engine.publish({"trigger": {"kind": "schedule", "cron": "0 9 * * *"}, "steps": [wait()]})
+        await breaks(engine, broken, workflow)
+        engine.now += timedelta(days=1)
+        for _ in range(watchdog.TIMES):
+            assert await causes(client, as_user) == []
+            await timers.follow_schedules(engine.work, engine.published)
+            engine.now += timedelta(minutes=1, seconds=1)
+        assert [(await look(engine, timedelta())).raised for _ in range(2)] == [1, 0]
+        (stuck,) = await engine.said(ScheduleStuck)
+        assert isinstance(stuck, ScheduleStuck)
+        assert (stuck.workflow_id, stuck.code) == (workflow, "keeps_failing")
+        assert await causes(client, as_user) == [(None, "keeps_failing")]
+        await breaks(engine, broken)
+        await timers.follow_schedules(engine.work, engine.published)
+        assert len(await engine.runs()) == 1
+        await look(engine, timedelta())
+        assert await causes(client, as_user) == []
+
+    async def test_a_run_that_cannot_go_on_is_raised_and_hides_no_other(self, engine: BuiltinDriver, broken: set[UUID]) -> None:
+        workflow = await engine.publish(definition(wait("PT1H"), send()))
+        await engine.publish(definition(send("other"), wait("P1D")))
+        await booked(engine)
+        await breaks(engine, broken, workflow)
+        await damage(engine, "UPDATE run SET waiting = false, cursor = 0, memory = '{}' WHERE practice_id = $1")
+        await damage(engine, "DELETE FROM timer WHERE practice_id = $1")
+        found = await look(engine)
+        assert (found.repaired, found.raised) == (1, 1)
+        assert {stuck.code for stuck in await engine.said(RunStuck) if isinstance(stuck, RunStuck)} == {"keeps_failing"}
+        assert (await look(engine)).raised == 0
+
+    async def test_a_run_whose_wait_cannot_be_told_any_more_is_raised(self, engine: BuiltinDriver, broken: set[UUID]) -> None:
+        workflow = await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine)
+        await breaks(engine, broken, workflow)
+        await damage(engine, "DELETE FROM timer WHERE practice_id = $1")
+        assert [(await look(engine)).raised for _ in range(2)] == [1, 0]
+        assert [stuck.code for stuck in await engine.said(RunStuck) if isinstance(stuck, RunStuck)] == ["nothing_to_wait_for"]
+
+
+class TestTheListOfCauses:
+    async def test_goes_from_page_to_page_without_leaving_one_out(
+        self, engine: BuiltinDriver, client: httpx.AsyncClient, as_user: Headers
+    ) -> None:
+        await engine.publish(definition(send()))
+        await booked(engine, 5)
+        await look(engine, watchdog.NO_ANSWER + timedelta(minutes=1))
+        seen: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = (
+                await client.get("/v1/runs/stuck", params={"limit": 2} | ({"cursor": cursor} if cursor else {}), headers=as_user)
+            ).json()
+            seen += [cause["run_id"] for cause in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert sorted(seen) == sorted(str(run.id) for run in await engine.runs())
 
 
 class TestRounds:

@@ -38,6 +38,7 @@ from services.workflows.commands.definitions import (
 from services.workflows.commands.jobs import show_job
 from services.workflows.commands.pausing import pause_workflow, resume_workflow
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
@@ -185,6 +186,11 @@ class BuiltinDriver:
     async def retry(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:
             await retry_run(run_id, self.published, tx)
+
+    async def resolve(self, run_id: UUID, step_id: str, outcome: str, note: str | None = None) -> None:
+        async with self.work(self.admin) as tx:
+            said = ResolveStep.model_validate({"outcome": outcome, "note": note})
+            await resolve_step(run_id, step_id, said, self.published, tx)
 
     async def suppress(self, patient_id: UUID) -> None:
         async with self.work(self.admin) as tx:

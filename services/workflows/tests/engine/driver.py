@@ -83,6 +83,9 @@ class EngineDriver(Protocol):
     async def retry(self, run_id: UUID) -> None:
         """Somebody wants the step that failed tried again."""
 
+    async def resolve(self, run_id: UUID, step_id: str, outcome: str, note: str | None = None) -> None:
+        """A person says what became of a step whose outcome is unknown."""
+
     async def suppress(self, patient_id: UUID) -> None:
         """Somebody puts this patient, whom the engine knows, on the suppression list."""
 

@@ -35,7 +35,7 @@ SELECT (SELECT count(*) FROM run_call WHERE practice_id = $1 AND NOT s) AS calle
 FROM (SELECT EXISTS (SELECT FROM access_practice WHERE practice_id = $1 AND suspended) AS s) suspended
 """
 _NEXT = """
-SELECT min(due_at) FROM (SELECT * FROM timer UNION ALL SELECT * FROM durable_timer) AS t
+SELECT min(due_at) FROM (SELECT practice_id, held, due_at FROM timer UNION ALL SELECT practice_id, held, due_at FROM durable_timer) AS t
 WHERE practice_id = $1 AND NOT held AND due_at > $2 AND due_at <= $3
 """
 ADVANCED_SECONDS = 0.1
@@ -183,6 +183,10 @@ class TemporalDriver(BuiltinDriver):
 
     async def retry(self, run_id: UUID) -> None:
         await super().retry(run_id)
+        await self.settle()
+
+    async def resolve(self, run_id: UUID, step_id: str, outcome: str, note: str | None = None) -> None:
+        await super().resolve(run_id, step_id, outcome, note)
         await self.settle()
 
     async def restart(self, away: timedelta = timedelta()) -> None:

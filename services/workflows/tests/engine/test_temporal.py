@@ -13,6 +13,7 @@ from services.workflows.tests.engine.enrolling import EnrolmentSuite
 from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
 from services.workflows.tests.engine.matching import MatchingSuite
+from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
@@ -87,6 +88,9 @@ class TestRetryByHand(RetryByHandSuite): ...
 
 
 class TestMatching(MatchingSuite): ...
+
+
+class TestResolving(ResolvingSuite): ...
 
 
 class TestHolding(HoldingSuite): ...
