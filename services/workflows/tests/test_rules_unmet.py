@@ -20,7 +20,7 @@ from services.workflows.tests.engine.world import BOOKED, CONFIRMED, definition,
 from services.workflows.tests.test_api import Headers
 
 ADDED, UPDATED = UserAdded.type, PatientUpdated.type
-OFFERED: dict[str, dict[str, Any]] = {"send_email": {"needs_patient": True}, "create_task": {}}
+OFFERED: dict[str, dict[str, Any]] = {"send_email": {"needs_person": True}, "create_task": {}}
 NOW = datetime(2030, 1, 7, tzinfo=UTC)
 WEEKDAYS = [{"day": "monday", "opens": "09:00", "closes": "17:00"}, {"day": "tuesday", "opens": "09:00", "closes": "12:00"}]
 TASK = {"kind": "action", "id": "task", "action": "create_task", "parameters": {}}

@@ -22,7 +22,7 @@ def unmet_findings(definition: Definition, offered: Mapping[str, Mapping[str, An
     for step, pointer, _ in walk(definition.steps):
         if isinstance(step, WaitForStep) and step.about == "patient":
             yield from _wait(step, pointer, patient=patient)
-        elif isinstance(step, ActionStep) and not patient and offered.get(step.action, {}).get("needs_patient"):
+        elif isinstance(step, ActionStep) and not patient and offered.get(step.action, {}).get("needs_person"):
             message = "What starts this workflow names no patient: this action always fails."
             hint = _FOR_EACH if isinstance(definition.trigger, ScheduleTrigger) else "start it by an event about a patient"
             yield Finding("no_patient", f"{pointer}/action", message, step.id, hint=hint, severity="warning")

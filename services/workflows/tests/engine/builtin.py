@@ -34,7 +34,6 @@ from services.workflows.commands.definitions import (
     publish_workflow,
     unpublish_workflow,
 )
-from services.workflows.commands.pausing import pause_workflow, resume_workflow
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
@@ -158,17 +157,6 @@ class BuiltinDriver(Operating):
     async def resume(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:
             await resume_run(run_id, self.published, tx)
-        await self._fire()
-
-    async def pause_workflow(self, workflow_id: UUID) -> None:
-        async with self.work(self.admin) as tx:
-            await pause_workflow(workflow_id, tx)
-
-    async def resume_workflow(self, workflow_id: UUID) -> None:
-        async with self.work(self.admin) as tx:
-            await resume_workflow(workflow_id, tx)
-        while await jobs.work_on(self.work, kinds_of(ENGINES["cel-cpp"], self.published)):
-            self.now += jobs.PACE
         await self._fire()
 
     async def retry(self, run_id: UUID) -> None:

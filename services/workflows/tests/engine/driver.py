@@ -74,12 +74,6 @@ class EngineDriver(Protocol):
 
     async def resume(self, run_id: UUID) -> None: ...
 
-    async def pause_workflow(self, workflow_id: UUID) -> None:
-        """Nothing of it begins until it is resumed."""
-
-    async def resume_workflow(self, workflow_id: UUID) -> None:
-        """It goes on, and so does what was held with it."""
-
     async def retry(self, run_id: UUID) -> None:
         """Somebody wants the step that failed tried again."""
 

@@ -165,14 +165,6 @@ class TemporalDriver(BuiltinDriver):
         await super().resume(run_id)
         await self.settle()
 
-    async def pause_workflow(self, workflow_id: UUID) -> None:
-        await super().pause_workflow(workflow_id)
-        await self.settle()
-
-    async def resume_workflow(self, workflow_id: UUID) -> None:
-        await super().resume_workflow(workflow_id)
-        await self.settle()
-
     async def suppress(self, patient_id: UUID) -> None:
         await super().suppress(patient_id)
         await self.settle()
