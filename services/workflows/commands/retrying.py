@@ -12,11 +12,14 @@ from services.workflows.commands.matching import find_patients_of
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import SUPPRESSED
 from services.workflows.queries.operations import pause_of, suppressed_among
-from services.workflows.queries.runs import called_off_since
+from services.workflows.queries.runs import called_off_since, waits_for_time
 from services.workflows.queries.world import Key
 from services.workflows.rules.definitions.steps import WaitUntilStep
 from services.workflows.rules.runs.states import Cancelled, Input, Retried
 from services.workflows.rules.runs.waiting import APPOINTMENT_CANCELLED
+
+WAITS_ALREADY = "waits_already"
+"""The error code of a failed run that is not tried again because a later one waits for the appointment's time."""
 
 _HELD = "UPDATE run SET held = true WHERE practice_id = $1 AND id = ANY($2::uuid[]) AND status = 'running' AND paused"
 
@@ -25,7 +28,8 @@ async def tries(rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkf
     """What each of these failed runs is to be given. A run of a paused workflow begins held.
 
     While it was failed nobody told it whose its appointment is, nor what would have ended it: an exit condition that came true,
-    the end of the appointment whose time it had waited for. A run that is over so ends now and asks for nothing.
+    the end of the appointment whose time it had waited for, or a move that another run took up. A run that is over so ends now
+    and asks for nothing.
     """
     found = await find_patients_of(rows, tx)
     listed = await suppressed_among([(row["practice_id"], row["patient_id"]) for row in found], tx) if found else set()
@@ -37,6 +41,8 @@ async def tries(rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkf
         reason = SUPPRESSED if (key[0], row["patient_id"]) in listed else APPOINTMENT_CANCELLED if key in off else None
         if reason is None and await left_since(row, row["finished_at"], published, tx):
             reason = EXIT
+        if reason is None and await _taken_over(row, published, tx):
+            reason = WAITS_ALREADY
         inputs.append((key, Retried(held=reason is not None or row["workflow_id"] in paused)))
         if reason is not None:
             inputs.append((key, Cancelled(reason)))
@@ -46,6 +52,12 @@ async def tries(rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkf
 async def hold_tried(rows: Mapping[Key, Mapping[str, Any]], tx: Tx) -> None:
     """Those that began held belong to the backlog of their workflow."""
     await tx.execute(_HELD, tx.practice_id, [key[1] for key in rows])
+
+
+async def _taken_over(row: Mapping[str, Any], published: PublishedWorkflows, tx: Tx) -> bool:
+    """Whether another run of an anchored workflow waits for the time the appointment has now."""
+    compiled = await published.version(row["practice_id"], row["workflow_id"], row["version"], tx)
+    return compiled.anchored and row["appointment_id"] is not None and await waits_for_time(row["workflow_id"], row["appointment_id"], tx)
 
 
 async def _called_off(rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> set[Key]:

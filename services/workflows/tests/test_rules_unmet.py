@@ -110,6 +110,12 @@ class TestLocalTimes:
     def test_that_come_are_not_mentioned(self, local: dict[str, Any]) -> None:
         assert said(definition(until(**local)), WEEKDAYS) == []
 
+    def test_no_days_and_quiet_hours_of_no_length_are_not_what_they_look_like(self) -> None:
+        assert said(definition(until(at="09:00", days=[]))) == [("empty_days", "/steps/0/local/days", "morning")]
+        empty = until(at="09:00", not_between=["00:00", "00:00"])
+        assert said(definition(empty)) == [("empty_quiet_hours", "/steps/0/local/not_between", "morning")]
+        assert said(definition(until(at="09:00", days=[1], not_between=["22:00", "06:00"]))) == []
+
 
 class TestThroughTheService:
     async def test_validation_knows_the_practices_hours(

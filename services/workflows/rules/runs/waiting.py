@@ -102,6 +102,12 @@ def re_anchor(step: WaitUntilStep, state: State, around: Surroundings, now: date
     return _over(step, state, met or goes_on(step.past_due, held, now))
 
 
+def lies_ahead(step: WaitUntilStep, around: Surroundings, now: datetime) -> bool:
+    """Whether the time a step hangs on an appointment is still to come, or to come again."""
+    found = anchored(step.anchor, around.appointment or {}) if step.anchor is not None else None
+    return found is not None and found[0] > now
+
+
 def _anchor_rang(step: WaitUntilStep, state: State, around: Surroundings, now: datetime) -> Moved:
     """On time: go on. Late, or for a time that is no longer right: what the step says of times that are over, or the right time."""
     assert step.anchor is not None
@@ -113,7 +119,8 @@ def _anchor_rang(step: WaitUntilStep, state: State, around: Surroundings, now: d
 
 def _over(step: WaitUntilStep, state: State, on: bool) -> Moved:
     if on:
-        return passed(state, state.cursor + 1), [StepEnded(step.id, "succeeded", kind="wait_until")]
+        met = replace(passed(state, state.cursor + 1), attempt=state.attempt, retried=state.retried)
+        return met, [StepEnded(step.id, "succeeded", kind="wait_until")]
     return end(state, Status.COMPLETED, None, [StepEnded(step.id, "skipped", "past_due", "wait_until")])
 
 

@@ -219,6 +219,57 @@ class RetryByHandSuite:
         (run,) = await engine.runs()
         assert (run.status, run.error_code) == (("running", None) if back else ("cancelled", "appointment_cancelled"))
 
+    @pytest.mark.parametrize("form", ["trigger", "step"])
+    async def test_of_an_appointment_that_moved_since_it_waits_for_the_new_time(self, engine: EngineDriver, form: str) -> None:
+        """Nobody else does: the patient was let in once."""
+        await engine.publish(reminder(form, enrolment={"policy": "once"}))
+        visit = await booked(engine, Visit(starts_at=engine.now + 3 * DAY))
+        await engine.pass_time(2 * DAY)
+        await fail(engine, await newest(engine), retryable=False)
+        await engine.deliver(visit.moved(engine.now + 4 * DAY))
+        (run,) = await engine.runs()
+        await engine.retry(run.id)
+        await engine.deliver(visit.moved(engine.now + 6 * DAY))
+        await engine.pass_time(5 * DAY - timedelta(seconds=1))
+        assert len(await engine.requests()) == 1
+        await engine.pass_time(timedelta(seconds=1))
+        assert len({request.effect_key for request in await engine.requests()}) == 2
+        await engine.answer(await newest(engine), Outcome.SUCCEEDED)
+        assert [(run.status, run.error_code) for run in await engine.runs()] == [("completed", None)]
+
+    async def test_where_another_run_waits_for_the_new_time_it_ends(self, engine: EngineDriver) -> None:
+        await engine.publish(reminder("trigger"))
+        visit = await booked(engine, Visit(starts_at=engine.now + 3 * DAY))
+        await engine.pass_time(2 * DAY)
+        await fail(engine, await newest(engine), retryable=False)
+        await engine.deliver(visit.moved(engine.now + 4 * DAY))
+        (run,) = [run for run in await engine.runs() if run.status == "failed"]
+        await engine.retry(run.id)
+        await engine.pass_time(5 * DAY)
+        assert len(await engine.requests()) == 2
+        assert [(run.status, run.error_code) for run in await engine.runs()] == [("cancelled", "waits_already"), ("running", None)]
+
+    async def test_moved_to_an_earlier_time_it_is_tried_now(self, engine: EngineDriver) -> None:
+        await engine.publish(reminder("step"))
+        visit = await booked(engine, Visit(starts_at=engine.now + 3 * DAY))
+        await engine.pass_time(2 * DAY)
+        await fail(engine, await newest(engine), retryable=False)
+        await engine.deliver(visit.moved(engine.now + HOURS))
+        (run,) = await engine.runs()
+        await engine.retry(run.id)
+        assert len(await engine.requests()) == 2
+
+    async def test_what_comes_later_than_the_reminder_does_not_begin_with_it_again(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(*reminder("step")["steps"], send("second")))
+        visit = await booked(engine, Visit(starts_at=engine.now + 3 * DAY))
+        await engine.pass_time(2 * DAY)
+        await engine.answer(await newest(engine), Outcome.SUCCEEDED)
+        await fail(engine, await newest(engine), retryable=False)
+        await engine.deliver(visit.moved(engine.now + 4 * DAY))
+        (run,) = await engine.runs()
+        await engine.retry(run.id)
+        assert [request.step_id for request in await engine.requests()] == ["remind", "second", "second"]
+
     async def test_a_cancellation_it_waited_for_is_no_reason_to_end(self, engine: EngineDriver) -> None:
         steps = [wait_for(heard(CANCELLED), about="appointment"), send("regret")]
         await engine.publish(reminder("trigger") | {"steps": steps})
@@ -266,6 +317,25 @@ class RetryByHandSuite:
         assert [request.step_id for request in await engine.requests()] == ["first", "first"]
         await engine.answer(await newest(engine), Outcome.SUCCEEDED)
         assert (await newest(engine)).step_id == "second"
+
+    @pytest.mark.parametrize("form", ["trigger", "step"])
+    @pytest.mark.parametrize(("policy", "ended"), [("proceed", "running"), ("skip", "completed"), ("proceed", "cancelled")])
+    async def test_a_reminder_that_was_held_goes_by_what_its_step_says_of_a_time_that_is_over(
+        self, engine: EngineDriver, form: str, policy: str, ended: str
+    ) -> None:
+        workflow = await engine.publish(reminder(form, policy=policy))
+        visit = await booked(engine, Visit(starts_at=engine.now + 3 * DAY))
+        await engine.pass_time(2 * DAY)
+        await fail(engine, await newest(engine), retryable=False)
+        await engine.pause_workflow(workflow)
+        (run,) = await engine.runs()
+        await engine.retry(run.id)
+        if ended == "cancelled":
+            await engine.deliver(visit.cancelled())
+        await engine.pass_time(HOURS)
+        await engine.resume_workflow(workflow)
+        assert [run.status for run in await engine.runs()] == [ended]
+        assert len({request.effect_key for request in await engine.requests()}) == (2 if ended == "running" else 1)
 
     async def test_held_with_its_workflow_its_exit_conditions_hold(self, engine: EngineDriver) -> None:
         workflow = await engine.publish(definition(send("first"), send("second")) | {"exit": [heard(CONFIRMED)]})

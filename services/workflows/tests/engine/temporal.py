@@ -131,10 +131,6 @@ class TemporalDriver(BuiltinDriver):
         assert row is not None
         return row["called"], row["due"]
 
-    async def finish(self, job_id: UUID) -> None:
-        await super().finish(job_id)
-        await self.settle()
-
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await super().deliver_elsewhere(practice, *said)
         await self.settle()
