@@ -44,3 +44,9 @@ LINE_SCHEMA: dict[str, JsonValue] = {"pattern": r"^(?=.*\S)[^\u0000-\u001f\u007f
 
 TEXT_SCHEMA: dict[str, JsonValue] = {"pattern": r"\S"}
 """The same for a ``Text``."""
+
+
+def not_both(first: str, second: str, why: str) -> dict[str, JsonValue]:
+    """What a published schema says of two fields of which one at most is given; null is not given. ``why`` is for people."""
+    given: dict[str, JsonValue] = {name: {"not": {"type": "null"}} for name in (first, second)}
+    return {"not": {"required": [first, second], "properties": given, "description": why}}

@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from libs.common.actions import Effect
 from libs.common.auth import Principal, Role
-from libs.common.command import LINE_SCHEMA, TEXT_SCHEMA, Command, Line, Text
+from libs.common.command import LINE_SCHEMA, TEXT_SCHEMA, Command, Line, Text, not_both
 from libs.common.errors import NotFound, Refused
 from libs.common.work import Tx
 from libs.contracts.notifications import TaskCompleted, TaskCreated
@@ -41,20 +41,14 @@ class StaffRole(StrEnum):
     REGULAR_USER = Role.REGULAR_USER.value
 
 
-def _not_both(first: str, second: str, why: str) -> dict[str, JsonValue]:
-    """What a schema says of two parameters of which one at most is given; null is not given."""
-    given: dict[str, JsonValue] = {name: {"not": {"type": "null"}} for name in (first, second)}
-    return {"not": {"required": [first, second], "properties": given, "description": why}}
-
-
 class CreateTask(Command):
     """For everybody, unless a role or a user is named."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "allOf": [
-                _not_both("due_at", "due_in_hours", "a task is due at a time or in hours, not both"),
-                _not_both("role", "user_id", "a task is for a role or for a user, not both"),
+                not_both("due_at", "due_in_hours", "a task is due at a time or in hours, not both"),
+                not_both("role", "user_id", "a task is for a role or for a user, not both"),
             ]
         }
     )

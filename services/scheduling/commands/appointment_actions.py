@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from libs.common.actions import Effect, NewsAwaited
-from libs.common.command import LINE_SCHEMA, Command, Line
+from libs.common.command import LINE_SCHEMA, Command, Line, not_both
 from libs.common.errors import Refused
 from libs.common.work import Tx
 from libs.contracts.scheduling import AppointmentSource, AppointmentStatus
@@ -41,6 +41,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 
 class BookForPatient(Command):
     """The parameters of the action ``book_appointment``. Without a resource it is Cal.com that books."""
+
+    model_config = ConfigDict(
+        json_schema_extra=not_both("resource", "event_type_id", "either a resource here or an event type at Cal.com is booked")
+    )
 
     resource: Resource | None = Field(
         default=None, title="Resource", description="Whose time, or which room, is taken here. Left out, Cal.com books."

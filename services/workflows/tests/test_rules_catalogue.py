@@ -48,6 +48,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("cancel_appointment", {"appointment_id": "the next one"}, "/appointment_id"),
     ("book_appointment", {**BOOKING, "duration_minutes": "{{ 30 }}"}, "/duration_minutes"),
     ("book_appointment", {**BOOKING, "resource": "Dr. Müller"}, "/resource"),
+    ("book_appointment", {**BOOKING, "event_type_id": 7}, ""),
     ("send_email", {**MAIL, "subject": "a\nb"}, "/subject"),
     ("send_email", {**MAIL, "subject": " "}, "/subject"),
     ("http_request", {**CALL, "headers": {"Host": "x"}}, "/headers/Host"),
