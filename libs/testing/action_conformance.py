@@ -122,7 +122,7 @@ class ActionConformance:
         assert await scene.effects() == 1
 
     async def test_fails_without_a_patient_where_it_says_that_it_needs_one(self, stage: Stage, scene: Scene) -> None:
-        if not self.plugin.needs_patient:
+        if not self.plugin.needs_person:
             return
         await stage.ask(stage.asking(scene.parameters, None))
         await stage.later()

@@ -29,7 +29,7 @@ UPDATE_PATIENT = ActionPlugin(
     idempotent=True,
     personal_data=("name", "email", "phone", "birth_date"),
     causes=(PatientUpdated.type,),
-    needs_patient=True,
+    needs_person=True,
 )
 ADD_TAG = ActionPlugin(
     name="add_tag",
@@ -42,7 +42,7 @@ ADD_TAG = ActionPlugin(
     idempotent=True,
     personal_data=("tag",),
     causes=(PatientTagged.type,),
-    needs_patient=True,
+    needs_person=True,
 )
 REMOVE_TAG = ActionPlugin(
     name="remove_tag",
@@ -55,7 +55,7 @@ REMOVE_TAG = ActionPlugin(
     idempotent=True,
     personal_data=("tag",),
     causes=(PatientUntagged.type,),
-    needs_patient=True,
+    needs_person=True,
 )
 ADD_NOTE = ActionPlugin(
     name="add_note",
@@ -67,5 +67,5 @@ ADD_NOTE = ActionPlugin(
     handler=perform_add_note,
     personal_data=("note",),
     causes=(NoteAdded.type,),
-    needs_patient=True,
+    needs_person=True,
 )

@@ -88,7 +88,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "POST /v1/gallery/{gallery_id}/use": {"name": "Welcome", "values": {"subject": "Welcome to our practice"}},
     "POST /v1/workflows/import": {"yaml": _FILE},
     "POST /v1/workflows/{workflow_id}/runs": {"filter": "patient.email != null", "values": {"reason": "flu season"}},
-    "POST /v1/workflows/{workflow_id}/runs/preview": {"filter": "patient.birth_date != null && patient.birth_date < '1960-01-01'"},
+    "POST /v1/workflows/{workflow_id}/runs/preview": {
+        "filter": {
+            "blocks": {
+                "all": [
+                    {"field": "patient.email", "operator": "is_not_empty"},
+                    {"field": "patient.family_name", "operator": "starts_with", "value": "H"},
+                ]
+            }
+        }
+    },
     "POST /v1/workflows/{workflow_id}/webhook-secret": {"overlap_hours": 24},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "Wishes to be called by a person only."},
     "POST /v1/runs/{run_id}/rerun": {},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
 
 from libs.common.command import Command
 from libs.common.errors import Conflict, Refused
@@ -23,10 +23,10 @@ from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.operations import decision_on, patient_count, patients_after
 from services.workflows.queries.world import appointments, patients
-from services.workflows.rules.conditions.selecting import PatientFilter, patient_filter
+from services.workflows.rules.conditions.selecting import NoFilter, PatientFilter, patient_filter
+from services.workflows.rules.conditions.written import Condition
 from services.workflows.rules.definitions.definition import ManualTrigger
 from services.workflows.rules.expressions.engines import Engine
-from services.workflows.rules.expressions.interface import MAX_SOURCE, ExpressionInvalid
 
 CHUNK = 100
 PREVIEWED = 20_000
@@ -66,15 +66,20 @@ def _small(values: dict[str, Any]) -> dict[str, Any]:
 PassedOn = Annotated[dict[str, Any], AfterValidator(_small), Field(description="What expressions see as event.values.")]
 
 
-FilterText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE), Field(description="CEL over patient.*")]
+Filter = Annotated[Condition, Field(description="A condition over patient.*: CEL as text, JSONLogic or blocks.")]
+_FILTER: TypeAdapter[Condition] = TypeAdapter(Condition)
 
 
 class RequestRun(Command):
-    """A run for one patient (``patient_id``), for those a ``filter`` finds, or for the practice (neither)."""
+    """A run for one patient (``patient_id``), for those a ``filter`` finds, or for the practice (neither).
+
+    The filter comes with the wish, in one of the three forms of conditions. Filters kept under a name are the patients service's
+    to keep, once it keeps any.
+    """
 
     patient_id: UUID | None = None
     appointment_id: UUID | None = None
-    filter: FilterText | None = None
+    filter: Filter | None = None
     values: PassedOn = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -86,7 +91,7 @@ class RequestRun(Command):
 
 
 class PreviewFilter(Command):
-    filter: FilterText
+    filter: Filter
 
 
 class Requested(BaseModel):
@@ -119,7 +124,7 @@ async def request_run(workflow_id: UUID, cmd: RequestRun, engine: Engine, publis
     workflow = await manual_workflow(workflow_id, published, tx)
     if cmd.filter is not None:
         _compiled(cmd.filter, engine)
-        wish = {"filter": cmd.filter, "values": cmd.values}
+        wish = {"filter": _FILTER.dump_python(cmd.filter, mode="json"), "values": cmd.values}
         job = await open_job("start", wish, await patient_count(tx.practice_id, tx), tx, workflow_id)
         return Requested(decision="job", job=job)
     await _known(cmd, tx)
@@ -183,7 +188,7 @@ async def start_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, engi
         return Chunk(None)
     if limit == 0:
         return Chunk(rows[-1]["id"])
-    wanted = _compiled(job["wish"]["filter"], engine)
+    wanted = _compiled(_FILTER.validate_python(job["wish"]["filter"]), engine)
     found = [row["id"] for row in rows if wanted.verdict(row).is_true]
     happenings = [_for(patient_id, job, tx) for patient_id in found]
     changes = await start_occasions([Occasion(one, RunRequested.type, [workflow]) for one in happenings], happenings, tx)
@@ -199,11 +204,11 @@ def _for(patient_id: UUID, job: Mapping[str, Any], tx: Tx) -> Happening:
     return Happening.own(tx.practice_id, derived_id("job", job["id"], patient_id), request, tx.now, tx.cause, many=True)
 
 
-def _compiled(text: str, engine: Engine) -> PatientFilter:
+def _compiled(condition: Condition, engine: Engine) -> PatientFilter:
     try:
-        return patient_filter(text, engine)
-    except ExpressionInvalid as error:
-        raise FilterInvalid(pointer="/filter", reason=str(error), column=error.column) from None
+        return patient_filter(condition, engine)
+    except NoFilter as error:
+        raise FilterInvalid(pointer=f"/filter{error.pointer}", reason=str(error), column=error.column) from None
 
 
 async def _known(cmd: RequestRun, tx: Tx) -> None:

@@ -105,7 +105,7 @@ def test_installed_actions_say_what_they_cause_in_events_that_exist() -> None:
     assert {cause for action in actions.values() for cause in action.causes} <= set(MESSAGES)
     assert actions["update_patient"].causes == [PatientUpdated.type]
     assert actions["add_tag"].causes == [PatientTagged.type]
-    without = {name for name, action in actions.items() if not action.needs_patient}
+    without = {name for name, action in actions.items() if not action.needs_person}
     assert without == {"cancel_appointment", "create_task", "http_request", "start_workflow"}
 
 

@@ -20,7 +20,7 @@ from services.workflows.tests.engine.world import BOOKED, CONFIRMED, definition,
 from services.workflows.tests.test_api import Headers
 
 ADDED, UPDATED = UserAdded.type, PatientUpdated.type
-OFFERED: dict[str, dict[str, Any]] = {"send_email": {"needs_patient": True}, "create_task": {}}
+OFFERED: dict[str, dict[str, Any]] = {"send_email": {"needs_person": True}, "create_task": {}}
 NOW = datetime(2030, 1, 7, tzinfo=UTC)
 WEEKDAYS = [{"day": "monday", "opens": "09:00", "closes": "17:00"}, {"day": "tuesday", "opens": "09:00", "closes": "12:00"}]
 TASK = {"kind": "action", "id": "task", "action": "create_task", "parameters": {}}
@@ -109,6 +109,12 @@ class TestLocalTimes:
     )
     def test_that_come_are_not_mentioned(self, local: dict[str, Any]) -> None:
         assert said(definition(until(**local)), WEEKDAYS) == []
+
+    def test_no_days_and_quiet_hours_of_no_length_are_not_what_they_look_like(self) -> None:
+        assert said(definition(until(at="09:00", days=[]))) == [("empty_days", "/steps/0/local/days", "morning")]
+        empty = until(at="09:00", not_between=["00:00", "00:00"])
+        assert said(definition(empty)) == [("empty_quiet_hours", "/steps/0/local/not_between", "morning")]
+        assert said(definition(until(at="09:00", days=[1], not_between=["22:00", "06:00"]))) == []
 
 
 class TestThroughTheService:

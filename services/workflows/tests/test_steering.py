@@ -58,6 +58,12 @@ class TestByHand:
             ({"filter": "patient.emial != null"}, 422, "filter_invalid"),
             ({"filter": "1 + 1"}, 422, "filter_invalid"),
             ({"filter": "event.values.x == 1"}, 422, "filter_invalid"),
+            ({"filter": {"jsonlogic": {"==": [{"var": "patient.emial"}, "x"]}}}, 422, "filter_invalid"),
+            ({"filter": {"jsonlogic": {"==": [{"var": "event.values.x"}, 1]}}}, 422, "filter_invalid"),
+            ({"filter": {"blocks": {"all": [{"field": "patient.email", "operator": "at_most", "value": 3}]}}}, 422, "filter_invalid"),
+            ({"filter": {"blocks": {"all": []}}}, 422, "invalid_input"),
+            ({"filter": {"sql": "true"}}, 422, "invalid_input"),
+            ({"filter": ""}, 422, "invalid_input"),
             ({"filter": "true", "patient_id": str(uuid4())}, 422, "invalid_input"),
             ({"values": {"x": "y" * 20_001}}, 422, "invalid_input"),
         ],
@@ -98,6 +104,51 @@ class TestByHand:
         whole = await done(engine, client, as_admin, job)
         assert (whole["status"], whole["done"], whole["passed"], whole["failed"]) == ("finished", 130, 20, 0)
         assert sorted(str(request.patient_id) for request in await engine.requests()) == sorted(str(visit.patient_id) for visit in visits)
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            "patient.email != null && patient.given_name == 'Kim'",
+            {"jsonlogic": {"and": [{"!==": [{"var": "patient.email"}, None]}, {"===": [{"var": "patient.given_name"}, "Kim"]}]}},
+            {
+                "blocks": {
+                    "all": [
+                        {"field": "patient.email", "operator": "is_not_empty"},
+                        {"field": "patient.given_name", "operator": "equals", "value": "kim", "ignore_case": True},
+                    ]
+                }
+            },
+        ],
+        ids=["cel", "jsonlogic", "blocks"],
+    )
+    async def test_a_filter_may_be_written_in_any_form_a_condition_has(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers, condition: Any
+    ) -> None:
+        workflow = await engine.publish(by_hand(send()))
+        await patients(engine, 3)
+        await patients(engine, 2, None)
+        preview = await post(client, f"/v1/workflows/{workflow}/runs/preview", as_admin, {"filter": condition})
+        assert (preview["found"], preview["errors"]) == (3, 0)
+        job = (await post(client, f"/v1/workflows/{workflow}/runs", as_admin, {"filter": condition}, 201))["job"]
+        whole = await done(engine, client, as_admin, job)
+        assert (whole["status"], whole["done"], whole["passed"], whole["failed"]) == ("finished", 3, 2, 0)
+
+    @pytest.mark.parametrize(
+        ("condition", "pointer", "word"),
+        [
+            ("patient.emial != null", "/filter", "email"),
+            ({"blocks": {"all": [{"field": "patient.emial", "operator": "is_empty"}]}}, "/filter/blocks/all/0/field", "email"),
+            ({"jsonlogic": {"!==": [{"var": "patient.emial"}, None]}}, "/filter/jsonlogic/!==/0", "email"),
+        ],
+    )
+    async def test_what_is_wrong_with_a_filter_is_said_where_it_was_written(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers, condition: Any, pointer: str, word: str
+    ) -> None:
+        workflow = await engine.publish(by_hand())
+        refused = await post(client, f"/v1/workflows/{workflow}/runs/preview", as_admin, {"filter": condition}, 422)
+        (error,) = refused["errors"]
+        assert error["pointer"] == pointer
+        assert word in refused["reason"]
 
     async def test_killed_at_any_chunk_and_worked_on_by_several_it_reaches_everybody_once(
         self, client: Client, engine: BuiltinDriver, as_admin: Headers

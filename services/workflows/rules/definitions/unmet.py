@@ -1,4 +1,4 @@
-"""Waits, exits and actions that nothing can ever meet, although each of them is well written: what a run is about decides. Pure."""
+"""Waits, exits and actions that nothing can ever meet, and bounds that bound nothing, although each of them is well written. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def unmet_findings(definition: Definition, offered: Mapping[str, Mapping[str, An
     for step, pointer, _ in walk(definition.steps):
         if isinstance(step, WaitForStep) and step.about == "patient":
             yield from _wait(step, pointer, patient=patient)
-        elif isinstance(step, ActionStep) and not patient and offered.get(step.action, {}).get("needs_patient"):
+        elif isinstance(step, ActionStep) and not patient and offered.get(step.action, {}).get("needs_person"):
             message = "What starts this workflow names no patient: this action always fails."
             hint = _FOR_EACH if isinstance(definition.trigger, ScheduleTrigger) else "start it by an event about a patient"
             yield Finding("no_patient", f"{pointer}/action", message, step.id, hint=hint, severity="warning")
+        elif isinstance(step, WaitUntilStep) and step.local is not None:
+            yield from _empty(step.local, f"{pointer}/local", step.id)
 
 
 def _names_patient(definition: Definition) -> bool:
@@ -58,6 +60,17 @@ def _wait(step: WaitForStep, pointer: str, *, patient: bool) -> Iterator[Finding
             message = "An event of this type names no patient: it never counts in a wait about one."
             hint = "choose an event about a patient"
             yield Finding("never_counts", f"{pointer}/events/{number}/event", message, step.id, hint=hint, severity="warning")
+
+
+def _empty(local: LocalTime, pointer: str, step: str) -> Iterator[Finding]:
+    """What looks like a bound and is none."""
+    if local.days is not None and not local.days:
+        hint = "leave days out for every day, or name some: 1 is Monday"
+        yield Finding("empty_days", f"{pointer}/days", "No days are named: this means every day.", step, hint=hint, severity="warning")
+    if local.not_between is not None and local.not_between[0] == local.not_between[1]:
+        hint = "leave not_between out, or let it end at another time than it begins"
+        message = "These quiet hours end when they begin: they are never."
+        yield Finding("empty_quiet_hours", f"{pointer}/not_between", message, step, hint=hint, severity="warning")
 
 
 def _has(awaited: Awaited, *names: str) -> bool:

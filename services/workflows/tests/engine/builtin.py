@@ -25,7 +25,6 @@ from libs.testing.fixtures import incoming
 from libs.testing.postgres import TENANCY_KEY
 from services.workflows import consumers
 from services.workflows.actions import START_WORKFLOW, STOP_WORKFLOW
-from services.workflows.commands import jobs
 from services.workflows.commands.controls import cancel_run, pause_run, resume_run, retry_run
 from services.workflows.commands.definitions import (
     PublishWorkflow,
@@ -35,18 +34,15 @@ from services.workflows.commands.definitions import (
     publish_workflow,
     unpublish_workflow,
 )
-from services.workflows.commands.jobs import show_job
-from services.workflows.commands.pausing import pause_workflow, resume_workflow
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.resolving import ResolveStep, resolve_step
 from services.workflows.commands.suppression import SuppressPatient, admit_patient, suppress_patient
 from services.workflows.commands.timers import CLAIM, SYSTEM, fire_due
 from services.workflows.queries.runs import runs, steps_of
-from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.rules.runs.orchestration import Orchestration
 from services.workflows.tests.engine.driver import RunRecord, Said
+from services.workflows.tests.engine.operating import Operating
 from services.workflows.tests.engine.world import SEND_EMAIL, UPDATE_PATIENT
-from services.workflows.timers import jobs as kinds_of
 
 _FINISHED = {
     "notifications": notifications.ActionFinished, "patients": patients.ActionFinished, "scheduling": scheduling.ActionFinished,
@@ -54,7 +50,7 @@ _FINISHED = {
 }  # fmt: skip
 
 
-class BuiltinDriver:
+class BuiltinDriver(Operating):
     def __init__(self, engine: AsyncEngine, practice: UUID | None = None) -> None:
         self.practice = practice or uuid4()
         self.now = datetime.now(UTC)
@@ -75,7 +71,8 @@ class BuiltinDriver:
         self.redrive = Redrive(self.consumer, self.work, self.batches)
 
     async def learn_catalogue(self) -> None:
-        await self.batches.handle([incoming(action, PLATFORM) for action in (SEND_EMAIL, UPDATE_PATIENT)])
+        own = START_WORKFLOW.description(), STOP_WORKFLOW.description()
+        await self.batches.handle([incoming(action, PLATFORM) for action in (SEND_EMAIL, UPDATE_PATIENT, *own)])
 
     async def publish(self, definition: dict[str, Any], workflow_id: UUID | None = None, *, include_existing: bool | None = None) -> UUID:
         async with self.work(self.admin) as tx:
@@ -86,16 +83,6 @@ class BuiltinDriver:
         if including is not None:
             await self.finish(including.id)
         return view.id
-
-    async def finish(self, job_id: UUID) -> None:
-        """Until the job has ended."""
-        do = kinds_of(ENGINES["cel-cpp"], self.published)
-        while True:
-            async with self.work(self.admin) as tx:
-                if (await show_job(job_id, tx)).status != "running":
-                    return
-            if not await jobs.work_on(self.work, do):
-                self.now += jobs.PACE
 
     async def edit(self, workflow_id: UUID, definition: dict[str, Any]) -> None:
         async with self.work(self.admin) as tx:
@@ -170,17 +157,6 @@ class BuiltinDriver:
     async def resume(self, run_id: UUID) -> None:
         async with self.work(self.admin) as tx:
             await resume_run(run_id, self.published, tx)
-        await self._fire()
-
-    async def pause_workflow(self, workflow_id: UUID) -> None:
-        async with self.work(self.admin) as tx:
-            await pause_workflow(workflow_id, tx)
-
-    async def resume_workflow(self, workflow_id: UUID) -> None:
-        async with self.work(self.admin) as tx:
-            await resume_workflow(workflow_id, tx)
-        while await jobs.work_on(self.work, kinds_of(ENGINES["cel-cpp"], self.published)):
-            self.now += jobs.PACE
         await self._fire()
 
     async def retry(self, run_id: UUID) -> None:

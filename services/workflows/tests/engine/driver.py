@@ -74,12 +74,6 @@ class EngineDriver(Protocol):
 
     async def resume(self, run_id: UUID) -> None: ...
 
-    async def pause_workflow(self, workflow_id: UUID) -> None:
-        """Nothing of it begins until it is resumed."""
-
-    async def resume_workflow(self, workflow_id: UUID) -> None:
-        """It goes on, and so does what was held with it."""
-
     async def retry(self, run_id: UUID) -> None:
         """Somebody wants the step that failed tried again."""
 
@@ -91,6 +85,36 @@ class EngineDriver(Protocol):
 
     async def admit(self, patient_id: UUID) -> None:
         """Off the list again."""
+
+    async def pause_workflow(self, workflow_id: UUID) -> int:
+        """The whole workflow; returns how many runs it holds."""
+
+    async def resume_workflow(self, workflow_id: UUID) -> None:
+        """The whole workflow, until all it held has been let go."""
+
+    async def bulk(self, verb: str, **wanted: Any) -> int:
+        """A verb for the runs of a ``filter`` or a ``fingerprint``; returns how many it did something to."""
+
+    async def rerun(self, run_id: UUID, version: int | None = None) -> UUID:
+        """Again from what started it; returns the new run."""
+
+    async def start(self, workflow_id: UUID, **wish: Any) -> str:
+        """By hand: for one patient, for those a filter finds, or for the practice. Returns what was decided."""
+
+    async def take_turns(self) -> None:
+        """What schedules have due by now."""
+
+    async def called(self, workflow_id: UUID, call_id: str, body: dict[str, Any]) -> None:
+        """A call from outside whose signature is right."""
+
+    async def perform_own(self) -> None:
+        """The engine's service hears what it asks of itself and answers, until nothing is left."""
+
+    async def look_after(self) -> int:
+        """The watchdog looks once; returns how much it raises."""
+
+    async def lose_timers(self) -> None:
+        """A hand in the database: every timer is gone."""
 
     async def restart(self, away: timedelta = timedelta()) -> None:
         """The process is gone, for so long, and another one is there and does what fell due meanwhile."""

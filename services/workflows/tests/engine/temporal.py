@@ -131,10 +131,6 @@ class TemporalDriver(BuiltinDriver):
         assert row is not None
         return row["called"], row["due"]
 
-    async def finish(self, job_id: UUID) -> None:
-        await super().finish(job_id)
-        await self.settle()
-
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await super().deliver_elsewhere(practice, *said)
         await self.settle()
@@ -167,14 +163,6 @@ class TemporalDriver(BuiltinDriver):
 
     async def resume(self, run_id: UUID) -> None:
         await super().resume(run_id)
-        await self.settle()
-
-    async def pause_workflow(self, workflow_id: UUID) -> None:
-        await super().pause_workflow(workflow_id)
-        await self.settle()
-
-    async def resume_workflow(self, workflow_id: UUID) -> None:
-        await super().resume_workflow(workflow_id)
         await self.settle()
 
     async def suppress(self, patient_id: UUID) -> None:

@@ -11,7 +11,9 @@ from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
 from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
+from services.workflows.tests.engine.many import BulkSuite, PausedWorkflowsSuite, RerunSuite
 from services.workflows.tests.engine.matching import MatchingSuite
+from services.workflows.tests.engine.occasions import ByHandSuite, ChainsSuite, SchedulesSuite, WatchdogSuite, WebhooksSuite
 from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
 from services.workflows.tests.engine.starting import StartingSuite
@@ -85,6 +87,30 @@ class TestMatching(MatchingSuite): ...
 
 
 class TestResolving(ResolvingSuite): ...
+
+
+class TestPausedWorkflows(PausedWorkflowsSuite): ...
+
+
+class TestBulk(BulkSuite): ...
+
+
+class TestRerun(RerunSuite): ...
+
+
+class TestByHand(ByHandSuite): ...
+
+
+class TestSchedules(SchedulesSuite): ...
+
+
+class TestWebhooks(WebhooksSuite): ...
+
+
+class TestChains(ChainsSuite): ...
+
+
+class TestWatchdog(WatchdogSuite): ...
 
 
 class TestHolding(HoldingSuite): ...
