@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, StringConstraints
 
 
 class Command(BaseModel):
@@ -38,3 +38,9 @@ def _clean_text(text: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000), AfterValidator(_clean_text)]
 """Text of several lines: 1 to 20,000 characters, line breaks and tabs allowed."""
+
+LINE_SCHEMA: dict[str, JsonValue] = {"pattern": r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f]*$"}
+"""What a published schema of a ``Line`` says beside its length, where whoever writes it down is to be told early."""
+
+TEXT_SCHEMA: dict[str, JsonValue] = {"pattern": r"\S"}
+"""The same for a ``Text``."""

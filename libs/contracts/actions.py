@@ -72,7 +72,7 @@ class ActionResult(Event):
 class ActionDescribed(Description, type="vantage.workflows.action-described.v1", subject="action/{name}"):
     """One entry of the action catalogue: what an owner offers to workflows. JSON Schemas, draft 2020-12.
 
-    ``causes``: the types of the events that performing it may bring about.
+    ``causes``: the types of the events that performing it may bring about. ``needs_person``: it fails for a run that is about nobody.
     """
 
     name: str
@@ -85,3 +85,4 @@ class ActionDescribed(Description, type="vantage.workflows.action-described.v1",
     lookup: bool
     personal_data: list[str]
     causes: list[str] = Field(default_factory=list)
+    needs_person: bool = False

@@ -121,6 +121,14 @@ class ActionConformance:
         assert [(o.effect_key, o.outcome, o.error) for o in await stage.outcomes()] == [(request.effect_key, Outcome.SUCCEEDED, None)]
         assert await scene.effects() == 1
 
+    async def test_fails_without_a_patient_where_it_says_that_it_needs_one(self, stage: Stage, scene: Scene) -> None:
+        if not self.plugin.needs_person:
+            return
+        await stage.ask(stage.asking(scene.parameters, None))
+        await stage.later()
+        assert [one.outcome for one in await stage.outcomes()] == [Outcome.FAILED]
+        assert await scene.effects() == 0
+
     async def test_answers_each_effect_key_for_itself(self, stage: Stage, scene: Scene) -> None:
         requests = [stage.asking(scene.parameters, scene.patient_id) for _ in range(2)]
         await stage.ask(*requests)

@@ -24,6 +24,7 @@ SEND_EMAIL = ActionPlugin(
         EmailAccepted.type,
         EmailStatusChanged.type,
     ),
+    needs_person=True,
 )
 CREATE_TASK = ActionPlugin(
     name="create_task",

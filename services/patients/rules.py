@@ -14,6 +14,9 @@ TAG_LENGTH = 50
 TAGS_OF_A_PATIENT = 50
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
+EMAIL_PATTERN = f"^{_EMAIL.pattern}$"
+PHONE_PATTERN = r"^[\s().\-/]*\+(?:[\s().\-/]*[0-9]){7,15}[\s().\-/]*$"
+"""What a published schema says of them."""
 
 
 def normal_email(text: str) -> str:

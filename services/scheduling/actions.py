@@ -33,6 +33,7 @@ BOOK_APPOINTMENT = ActionPlugin(
     personal_data=("name", "email"),
     timeout_seconds=25.0,
     causes=(AppointmentBooked.type, AppointmentMatched.type),
+    needs_person=True,
 )
 CANCEL_APPOINTMENT = ActionPlugin(
     name="cancel_appointment",
@@ -67,4 +68,5 @@ START_CALL = ActionPlugin(
         CallEnded.type,
         CallAnalyzed.type,
     ),
+    needs_person=True,
 )

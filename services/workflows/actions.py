@@ -34,5 +34,6 @@ STOP_WORKFLOW = ActionPlugin(
     result=StopWorkflowResult,
     handler=stop_workflow,
     idempotent=True,
+    needs_person=True,
     causes=(RunFinished.type,),
 )

@@ -85,6 +85,13 @@ def wrong_mails(stack: Stack, emails: list[str]) -> dict[tuple[str, str], int]:
     return {(email, subject): found[email, subject] for email in emails for subject in SUBJECTS if found[email, subject] != 1}
 
 
+def under_way(stack: Stack, practices: list[Practice]) -> int:
+    """How many of their runs have not ended."""
+    sql = "SELECT count(*) FROM workflows.run WHERE status = 'running' AND practice_id = ANY(%s::uuid[])"
+    count: int = stack.sql(sql, [practice.id for practice in practices])[0][0]
+    return count
+
+
 def silent_runs(stack: Stack) -> list[tuple[Any, ...]]:
     """Runs that go on but have nothing to go on for: no timer, no request, no event they wait for; nobody paused them."""
     return stack.sql("""

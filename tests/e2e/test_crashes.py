@@ -14,7 +14,7 @@ from deploy.demo.journey import BOOKED, Practice, set_up, verify_ledger
 from libs.contracts.topics import SERVICES
 from libs.testing.probe import until
 from libs.testing.stack import Stack
-from tests.e2e.booking import SUBJECTS, TWO_MAILS, book_until_taken, mails_to, patients, silent_runs, wrong_mails
+from tests.e2e.booking import SUBJECTS, TWO_MAILS, book_until_taken, mails_to, patients, silent_runs, under_way, wrong_mails
 
 BOOKINGS = 200
 PRACTICES = 4
@@ -56,17 +56,11 @@ class TestKillNine:
         stack.drained(within=120)
         assert wrong_mails(stack, emails) == {}
         until(lambda: silent_runs(stack), lambda runs: runs == [], within=30, what="no run silent")
-        until(lambda: _under_way(stack, practices), lambda count: count == 0, within=30, what="every run at its end")
+        until(lambda: under_way(stack, practices), lambda count: count == 0, within=30, what="every run at its end")
         # Delivery reports go on arriving: what was said in the last moment may not have reached the ledger yet.
         until(lambda: stack.reconcile().stdout, lambda told: told.endswith(" 0 different\n"), within=60, what="outboxes and ledger equal")
         for practice in practices:
             assert verify_ledger(stack.client, practice, BOOKED, tmp_path)[2].startswith("genuine: ")
-
-
-def _under_way(stack: Stack, practices: list[Practice]) -> int:
-    sql = "SELECT count(*) FROM workflows.run WHERE status = 'running' AND practice_id = ANY(%s::uuid[])"
-    count: int = stack.sql(sql, [practice.id for practice in practices])[0][0]
-    return count
 
 
 DOORS = ("/v1/users", "/v1/patients", "/v1/appointments", "/v1/runs", "/v1/messages", "/v1/ledger/entries")

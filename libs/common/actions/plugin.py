@@ -90,7 +90,8 @@ class ActionPlugin:
     means that it provably did not happen, and it is performed again; ``Rejected`` that the other side has refused it in the
     meantime. Without it an unknown outcome is shown to people.
     ``personal_data`` names the kinds of personal data it uses, for the disclosure record. ``causes`` names the types of the
-    events it may bring about: a workflow that would start itself by them is found before it is published.
+    events it may bring about: a workflow that would start itself by them is found before it is published. ``needs_person``:
+    it is done to the person a run is about, and fails for a run about nobody.
     """
 
     name: str
@@ -107,6 +108,7 @@ class ActionPlugin:
     books: Books | None = field(default=None)
     inside: Inside | None = None
     causes: tuple[str, ...] = ()
+    needs_person: bool = False
 
     @property
     def leaves(self) -> bool:
@@ -133,6 +135,7 @@ class ActionPlugin:
             lookup=self.lookup is not None,
             personal_data=list(self.personal_data),
             causes=list(self.causes),
+            needs_person=self.needs_person,
         )
 
 

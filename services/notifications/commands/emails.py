@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from libs.common.actions import Effect, NewsAwaited, NotSent, OutcomeUnknown, Rejected, Request, Settled
-from libs.common.command import Command, Line, Text
+from libs.common.command import LINE_SCHEMA, TEXT_SCHEMA, Command, Line, Text
 from libs.common.errors import Refused
 from libs.common.secrets import SealBroken, SecretBox
 from libs.common.work import Tx, Work
@@ -48,8 +48,8 @@ _STATUSES = {
 class SendEmail(Command):
     """The parameters of the action ``send_email``: a subject of one line, a text of several."""
 
-    subject: Line = Field(title="Subject", description="One line, at most 200 characters.")
-    text: Text = Field(title="Text", description="Plain text, at most 20,000 characters.")
+    subject: Line = Field(title="Subject", description="One line, at most 200 characters.", json_schema_extra=LINE_SCHEMA)
+    text: Text = Field(title="Text", description="Plain text, at most 20,000 characters.", json_schema_extra=TEXT_SCHEMA)
 
 
 class SendEmailResult(BaseModel):

@@ -10,7 +10,18 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from libs.common.actions import Effect, NotSent, OutcomeUnknown, Rejected
 from libs.common.command import Command
 from libs.common.work import Work
-from services.notifications.rules.requests import Answer, Call, Verdict, header_name, header_value, pause_asked, verdict
+from services.notifications.rules.requests import (
+    NAME_PATTERN,
+    URL_PATTERN,
+    VALUE_PATTERN,
+    Answer,
+    Call,
+    Verdict,
+    header_name,
+    header_value,
+    pause_asked,
+    verdict,
+)
 
 LARGEST_BODY = 65_536
 
@@ -37,9 +48,20 @@ class HttpRequest(Command):
     """``Host``, ``Authorization`` and what frames a message cannot be set; redirects are not followed."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field("POST", title="Method", description="The HTTP method.")
-    url: Url = Field(title="URL", description="A public https address with a host name, on port 443.")
+    url: Url = Field(
+        title="URL",
+        description="A public https address with a host name, on port 443.",
+        json_schema_extra={"pattern": URL_PATTERN},
+    )
     headers: dict[HeaderName, HeaderValue] = Field(
-        default_factory=dict, max_length=20, title="Headers", description="At most 20. Host, Authorization and the like cannot be set."
+        default_factory=dict,
+        max_length=20,
+        title="Headers",
+        description="At most 20. Host, Authorization and the like cannot be set.",
+        json_schema_extra={
+            "propertyNames": {"pattern": NAME_PATTERN, "description": "Host, Authorization and the like cannot be set."},
+            "additionalProperties": {"type": "string", "pattern": VALUE_PATTERN},
+        },
     )
     body: Annotated[Any, AfterValidator(_small)] = Field(None, title="JSON body", description="Any JSON of at most 64 KB; empty for none.")
     timeout_seconds: float = Field(10.0, ge=1, le=20, title="Time-out", description="Seconds until the answer counts as lost.")

@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from libs.common.actions import Effect
 from libs.common.auth import Principal, Role
-from libs.common.command import Command, Line, Text
+from libs.common.command import LINE_SCHEMA, TEXT_SCHEMA, Command, Line, Text
 from libs.common.errors import NotFound, Refused
 from libs.common.work import Tx
 from libs.contracts.notifications import TaskCompleted, TaskCreated
@@ -41,11 +41,26 @@ class StaffRole(StrEnum):
     REGULAR_USER = Role.REGULAR_USER.value
 
 
+def _not_both(first: str, second: str, why: str) -> dict[str, JsonValue]:
+    """What a schema says of two parameters of which one at most is given; null is not given."""
+    given: dict[str, JsonValue] = {name: {"not": {"type": "null"}} for name in (first, second)}
+    return {"not": {"required": [first, second], "properties": given, "description": why}}
+
+
 class CreateTask(Command):
     """For everybody, unless a role or a user is named."""
 
-    title: Line = Field(title="Title", description="One line, at most 200 characters.")
-    text: Text | None = Field(None, title="Text", description="What is to be done, in more words.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _not_both("due_at", "due_in_hours", "a task is due at a time or in hours, not both"),
+                _not_both("role", "user_id", "a task is for a role or for a user, not both"),
+            ]
+        }
+    )
+
+    title: Line = Field(title="Title", description="One line, at most 200 characters.", json_schema_extra=LINE_SCHEMA)
+    text: Text | None = Field(None, title="Text", description="What is to be done, in more words.", json_schema_extra=TEXT_SCHEMA)
     due_at: AwareDatetime | None = Field(None, title="Due", description="Until when, with a time zone. Not together with hours.")
     due_in_hours: float | None = Field(None, gt=0, le=8760, title="Due in hours", description="Hours from when the task is created.")
     role: StaffRole | None = Field(None, title="For a role", description="Everybody with this role. Not together with a user.")

@@ -15,6 +15,20 @@ RESERVED = frozenset({
     "user-agent", "via",
 })  # fmt: skip
 """Headers that say who speaks, to whom, or where a message ends: never the author's to set."""
+_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-")
+
+
+def _in_any_case(words: Collection[str]) -> str:
+    """Patterns of published schemas have no flag for it."""
+    return "|".join("".join(f"[{one.upper()}{one}]" if one.isalpha() else one for one in word) for word in sorted(words))
+
+
+NAME_PATTERN = f"^(?!({_in_any_case(RESERVED)})$|({_in_any_case(_BEGINNINGS)})){_NAME.pattern}$"
+VALUE_PATTERN = f"^{_VALUE.pattern}$"
+"""``header_name`` and ``header_value`` as a published schema says them."""
+
+URL_PATTERN = r"^https://(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?::443)?(?:[/?][!\"$-\[\]-~]*)?$"
+"""A public address as far as it can be told by looking at it: where its name leads is asked with every call."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ class Verdict(StrEnum):
 def header_name(name: str) -> str:
     """A field name (RFC 9110 §5.1) that an author may set. Raises ``ValueError``."""
     lower = name.lower()
-    if not _NAME.fullmatch(name) or lower in RESERVED or lower.startswith(("proxy-", "sec-", "x-forwarded-")):
+    if not _NAME.fullmatch(name) or lower in RESERVED or lower.startswith(_BEGINNINGS):
         message = "this header cannot be set"
         raise ValueError(message)
     return lower

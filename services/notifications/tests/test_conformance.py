@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -143,6 +144,10 @@ class TestHttpRequest(LeavingConformance):
         ]
         yield Scene(parameters, invalid, there.count, tools={"requester": requests}, outside=there.behave)
         await requests.close()
+
+    def test_takes_its_own_example(self, scene: Scene) -> None:
+        """Who writes a workflow names a public address; the scene's own is one of this machine, allowed in development."""
+        super().test_takes_its_own_example(replace(scene, parameters=scene.parameters | {"url": "https://system.example/hook"}))
 
 
 class TestHttpRequestThatMayBeRepeated(TestHttpRequest):

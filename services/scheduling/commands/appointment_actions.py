@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from libs.common.actions import Effect, NewsAwaited
-from libs.common.command import Command, Line
+from libs.common.command import LINE_SCHEMA, Command, Line
 from libs.common.errors import Refused
 from libs.common.work import Tx
 from libs.contracts.scheduling import AppointmentSource, AppointmentStatus
@@ -48,16 +48,19 @@ class BookForPatient(Command):
     event_type_id: EventTypeId | None = Field(
         default=None, title="Cal.com event type", description="What Cal.com books; the practice's own when left out."
     )
-    title: Line = Field(title="Title", description="What the appointment is about.")
+    title: Line = Field(title="Title", description="What the appointment is about.", json_schema_extra=LINE_SCHEMA)
     starts_at: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
         title="Starts at",
         description="Date and time, ISO 8601; without an offset it is the time of day in the time zone below.",
         examples=["2030-01-07T09:00:00+01:00", "{{event.values.starts_at}}"],
+        json_schema_extra={"format": "local-date-time"},
     )
     duration_minutes: Annotated[int, Field(ge=SHORTEST_MINUTES, le=LONGEST_MINUTES)] | None = Field(
         default=None, title="Minutes", description="How long it takes. Left out: 30, or at Cal.com as long as the event type says."
     )
-    time_zone: Line = Field(default="UTC", title="Time zone", description="IANA name, like Europe/Berlin.")
+    time_zone: Line = Field(
+        default="UTC", title="Time zone", description="IANA name, like Europe/Berlin.", json_schema_extra={"format": "time-zone"}
+    )
 
     @model_validator(mode="after")
     def _here_or_at_calcom(self) -> Self:

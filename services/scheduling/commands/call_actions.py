@@ -44,7 +44,8 @@ WHERE c.practice_id = t.practice_id AND c.effect_key = t.effect_key AND c.status
 _ASK_LATER = "INSERT INTO call_due SELECT p, i, $3 FROM unnest($1::uuid[], $2::uuid[]) AS t (p, i) ON CONFLICT DO NOTHING"
 _STATUSES = {Outcome.SUCCEEDED: CallStatus.REGISTERED, Outcome.FAILED: CallStatus.FAILED}
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 
 class StartCall(Command):
@@ -54,7 +55,10 @@ class StartCall(Command):
         default=None, title="Agent", description="Retell's agent that speaks; the practice's own when left out."
     )
     variables: Annotated[dict[Name, Text], Field(max_length=MOST_VARIABLES)] = Field(
-        default_factory=dict, title="Variables", description="What the agent may know: names and texts, as its prompt uses them."
+        default_factory=dict,
+        title="Variables",
+        description="What the agent may know: names and texts, as its prompt uses them.",
+        json_schema_extra={"propertyNames": {"pattern": NAME, "description": "letters, digits and _, beginning with a letter"}},
     )
 
 

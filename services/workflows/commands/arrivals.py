@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,9 +14,10 @@ from libs.common.work import Tx
 from services.workflows.commands.handover import hand_over_events
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.rows import RunRow, run_of
 from services.workflows.commands.runs import move_runs, parsed
 from services.workflows.commands.world import World, world_of
-from services.workflows.commands.writes import Change
+from services.workflows.commands.writes import Change, exits_of
 from services.workflows.queries.runs import events_since, open_waits, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.definitions.compiling import EXITS, CompiledDefinition
@@ -149,22 +150,41 @@ async def _looked_back(change: Change, effect: OpenWait, published: PublishedWor
     if subject is None:
         return None
     counted = {output.get("id") for output in change.state.outputs.values()}
-    after = effect.since, NO_EVENT
-    while rows := await events_since(run.key, subject, list(effect.events), after, run.trigger_event_id, tx):
-        happenings = [
-            Happening(
-                run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], change.cause
-            )
-            for row in rows
-        ]  # fmt: skip
+    async for happenings in _logged(run, subject, list(effect.events), effect.since, change.cause, tx):
         judge = await _Judge.of(happenings, await runs_for_change([run.key], tx), published, tx)
         for happening in (one for one in happenings if str(one.id) not in counted):
             for number, event_type in enumerate(effect.events):
                 wait = {"step_id": effect.step_id, "number": number}
                 if event_type == happening.data.type and judge.fits(happening, run.key, wait):
                     return run.key, _input(effect.step_id, number, happening), change.cause
-        after = rows[-1]["recorded_at"], rows[-1]["event_id"]
     return None
+
+
+async def left_since(row: Mapping[str, Any], since: datetime, published: PublishedWorkflows, tx: Tx) -> bool:
+    """Whether an exit condition came true for a run that nobody told because it had ended, as far as events are remembered."""
+    run = run_of(row, awaits=True)
+    told: dict[UUID, dict[str, list[int]]] = {}
+    for _, _, number, event_type, subject in exits_of(run, await published.version(run.practice_id, run.workflow_id, run.version, tx)):
+        told.setdefault(subject, {}).setdefault(event_type, []).append(number)
+    for subject, numbers in told.items():
+        async for happenings in _logged(run, subject, list(numbers), since, tx.cause, tx):
+            judge = await _Judge.of(happenings, {run.key: {**row, "status": Status.RUNNING}}, published, tx)
+            for happening in happenings:
+                waits = ({"step_id": EXITS, "number": number} for number in numbers[happening.data.type])
+                if any(judge.fits(happening, run.key, wait) for wait in waits):
+                    return True
+    return False
+
+
+async def _logged(run: RunRow, subject: UUID, types: list[str], since: datetime, cause: Cause, tx: Tx) -> AsyncIterator[list[Happening]]:
+    """What is remembered of a subject, page by page, without what started the run and what it has yet to come to."""
+    after = since, NO_EVENT
+    while rows := await events_since(run.key, subject, types, after, run.trigger_event_id, tx):
+        yield [
+            Happening(run.practice_id, row["event_id"], BY_TYPE[row["type"]].model_validate(row["data"], extra="ignore"), "", row["at"], cause)
+            for row in rows
+        ]  # fmt: skip
+        after = rows[-1]["recorded_at"], rows[-1]["event_id"]
 
 
 class _Judge:

@@ -84,7 +84,7 @@ class BacktestView(BaseModel):
     (``outcomes``), what was asked for (``actions``) and ``warnings``; then ``differences`` as counts and a few ``examples`` of each kind:
     ``only_in_draft``, ``only_in_compared``, ``different_time``, ``different_parameters``. Actions are taken to succeed. A step's result
     is what it really was where the same step really ran at the event; else it is made up, and where something looks at it a warning
-    ``result_made_up`` counts it. Who had been through, or was under way, when the span begins is counted as really was.
+    ``result_made_up`` counts it. Who had been through, or was under way, when the span begins is counted as really was; runs from before it are not followed.
     """
 
     id: UUID

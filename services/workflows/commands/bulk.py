@@ -14,7 +14,7 @@ from libs.common.work import Tx
 from services.workflows.commands.controls import PatientSuppressed, steer
 from services.workflows.commands.jobs import Chunk, JobView, open_job
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.commands.reruns import ConditionIsFalse, TriggerDiffers, rerun_run
+from services.workflows.commands.reruns import ConditionIsFalse, TriggerDiffers, WaitsAlready, rerun_run
 from services.workflows.queries.bulk import count_matching, failures, matching
 from services.workflows.rules.runs.states import Status
 
@@ -141,7 +141,7 @@ async def bulk_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, publi
 async def _again(run_id: UUID, version: int | None, published: PublishedWorkflows, tx: Tx) -> int:
     try:
         await rerun_run(run_id, version, published, tx, many=True)
-    except (ConditionIsFalse, PatientSuppressed, TriggerDiffers):
+    except (ConditionIsFalse, PatientSuppressed, TriggerDiffers, WaitsAlready):
         return 0
     return 1
 

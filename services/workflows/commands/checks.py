@@ -11,10 +11,13 @@ from libs.common.errors import Refused
 from libs.common.work import Tx
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, published, workflow_ids
+from services.workflows.queries.world import practices
 from services.workflows.rules.definitions.analysis import Neighbour, Surrounding, analysed
+from services.workflows.rules.definitions.calendar import calendar_of
 from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
 from services.workflows.rules.findings import DefinitionInvalid, Finding
 
@@ -81,11 +84,18 @@ def compile_findings(definition: Definition) -> list[Finding]:
         return error.findings
 
 
+async def save_findings(definition: Definition, tx: Tx) -> list[Finding]:
+    """What stops a draft from being kept: what does not compile, and what reads of earlier steps what they never leave."""
+    return compile_findings(definition) + output_findings(definition, await catalogue(tx))
+
+
 async def publish_findings(workflow: Workflow, definition: Definition, tx: Tx) -> list[Finding]:
-    """What compiling finds, what the action catalogue says about each step, and what follows from the other workflows."""
+    """What compiling finds, what is read of earlier steps, what the action catalogue says about each step, and what follows from the other workflows."""
     offered = await catalogue(tx)
-    around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx))
-    return compile_findings(definition) + catalogue_findings(definition, offered) + analysed(definition, around)
+    calendar = calendar_of((await practices([tx.practice_id], tx))[tx.practice_id])
+    around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx), calendar, tx.now)
+    found = compile_findings(definition) + output_findings(definition, offered)
+    return found + catalogue_findings(definition, offered) + analysed(definition, around)
 
 
 async def _neighbours(workflow: Workflow, tx: Tx) -> list[Neighbour]:

@@ -18,6 +18,7 @@ from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import take_up
 from services.workflows.commands.handover import call
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.retrying import hold_tried, tries
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.operations import active_pairs, suppressed_among
@@ -107,7 +108,7 @@ async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> Non
 
 
 async def retry_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Try the step that failed again, as a new attempt.
+    """Try the step that failed again, as a new attempt; held while the workflow is paused. A run that would have ended meanwhile ends.
 
     Raises ``RunNotFound``, ``RunHasNotFailed``, ``NothingToRetry``, ``PatientSuppressed``; ``AnotherRunIsActive`` where enrolment is once while active and
     the patient came in again since: two runs side by side are what its author ruled out.
@@ -179,11 +180,13 @@ async def _once_at_a_time(row: Mapping[str, Any], published: PublishedWorkflows,
 
 
 async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
-    """The runs, those of the durable engine with everything taken up that was handed over to them."""
+    """The runs, those of the durable engine with everything taken up that was handed over to them; their engine is called to see it."""
     found = await runs_for_change(keys, tx)
     durable = [key for key, row in found.items() if row["engine"] != BUILTIN]
     for key in durable:
         await take_up(key, published, tx)
+    if durable:
+        await call(durable, tx)
     return await runs_for_change(keys, tx) if durable else found
 
 
@@ -196,22 +199,25 @@ async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: Publ
         return await _end(RULES[verb].event, rows, published, tx)
     if verb == "resume":
         await tx.execute(_HOLD, tx.practice_id, ids, False)
-    moved = await _move(RULES[verb].event, rows, published, tx)
-    if verb == "pause":
+    events = await tries(rows, published, tx) if verb == "retry" else [(key, RULES[verb].event) for key in rows]
+    moved = await _move(events, rows, published, tx)
+    if verb == "retry":
+        await hold_tried(rows, tx)
+    elif verb == "pause":
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
     return moved
 
 
 async def _end(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
-    moved = await _move(event, rows, published, tx)
+    moved = await _move([(key, event) for key in rows], rows, published, tx)
     await tx.execute(_WAITS_OVER, tx.practice_id, [key[1] for key in rows], tx.now)
     return moved
 
 
-async def _move(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
+async def _move(events: list[tuple[Key, Input]], rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
     """How many moved. Those of the durable engine are called, so that it sees where they stand."""
-    changes = await move_runs([(key, event, tx.cause) for key in rows], published, tx)
+    changes = await move_runs([(key, event, tx.cause) for key, event in events], published, tx)
     await bring_to_rest(changes, published, tx)
     durable = [key for key, row in rows.items() if row["engine"] != BUILTIN]
     if durable:

@@ -12,7 +12,7 @@ from libs.common.command import Command, Line
 from libs.common.errors import NotFound, Stale, VersionMismatch
 from libs.common.work import Tx
 from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
-from services.workflows.commands.checks import FindingView, Validation, WrittenDefinition, compile_findings, publish_findings, read, refuse
+from services.workflows.commands.checks import FindingView, Validation, WrittenDefinition, publish_findings, read, refuse, save_findings
 from services.workflows.commands.existing import count_existing, include_existing
 from services.workflows.commands.jobs import JobView
 from services.workflows.commands.schedules import drop_schedule, keep_schedule
@@ -83,7 +83,7 @@ class PublishedView(WorkflowView):
 
 async def create_workflow(cmd: SaveWorkflow, tx: Tx) -> WorkflowView:
     """Raises ``DefinitionRefused`` when an expression does not compile or the trigger is unknown."""
-    refuse(compile_findings(cmd.definition))
+    refuse(await save_findings(cmd.definition, tx))
     workflow = Workflow.new(tx.practice_id, tx.new_id(), cmd.name, settled(cmd.definition), tx.principal.actor, tx.now)
     tx.session.add(workflow)
     return WorkflowView.of(workflow)
@@ -94,7 +94,7 @@ async def edit_workflow(workflow_id: UUID, cmd: SaveWorkflow, tx: Tx, *, if_vers
 
     Raises ``WorkflowNotFound``, ``VersionMismatch``, ``WorkflowIsArchived``, ``DefinitionRefused``.
     """
-    refuse(compile_findings(cmd.definition))
+    refuse(await save_findings(cmd.definition, tx))
     workflow = await existing(workflow_id, tx, if_version=if_version)
     workflow.edit(cmd.name, settled(cmd.definition), tx.now)
     return WorkflowView.of(workflow)

@@ -16,6 +16,7 @@ from libs.contracts.envelope import MESSAGES, Event
 from libs.contracts.workflows import ExplanationsViewed
 from services.workflows.commands.checks import refuse
 from services.workflows.commands.definitions import WorkflowNotFound
+from services.workflows.commands.obstacles import obstacles
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.history import definitions_of, logged_event
 from services.workflows.queries.world import appointments, patients, practices
@@ -146,7 +147,10 @@ class PassageView(BaseModel):
 
 
 class DryRunView(BaseModel):
-    """What would happen. ``verdict``: started, filtered, or the error of the condition. Times are UTC, by the virtual clock.
+    """What would happen. ``verdict``: started, filtered, bulk (an import it does not take), or the error of the condition or key.
+
+    ``notes``: what would keep it from starting now whatever its path: started_already, suppressed, waits_already, too_often,
+    active_already, enrolled_already; paused: it would begin held. Times are UTC, by the virtual clock.
 
     ``waits_until`` is set while the run still waits, ``cut`` when the path was not followed to its end.
     """
@@ -156,6 +160,7 @@ class DryRunView(BaseModel):
     event_type: str
     event: dict[str, Any]
     verdict: str
+    notes: list[str]
     reasons: list[ReasonView]
     path: list[PassageView]
     status: str | None
@@ -180,7 +185,8 @@ async def dry_run(workflow_id: UUID, cmd: DryRun, engine: Engine, tx: Tx) -> Dry
         at = trigger.at + given.after
         events.append(Occurred(tx.new_id(), event, at, at, known))
     answers = {step: [one.spoken() for one in given] for step, given in cmd.answers.items()}
-    return _view(workflow_id, cmd.version, trigger, rehearse(compiled, trigger, Script(answers, events)))
+    notes = await obstacles(workflow_id, cmd.version, compiled, trigger, tx)
+    return _view(workflow_id, cmd.version, trigger, rehearse(compiled, trigger, Script(answers, events)), notes)
 
 
 async def definition_for(workflow_id: UUID, version: int | None, tx: Tx) -> Definition:
@@ -265,7 +271,7 @@ def _parsed(given: GivenEvent, pointer: str) -> Event:
         raise EventDoesNotFit(pointer=f"{pointer}/data/{place}") from None
 
 
-def _view(workflow_id: UUID, version: int | None, trigger: Occurred, found: Rehearsed) -> DryRunView:
+def _view(workflow_id: UUID, version: int | None, trigger: Occurred, found: Rehearsed, notes: list[str]) -> DryRunView:
     path = [
         PassageView.model_construct(
             **{**vars(passage), "events": list(passage.events), "reasons": [ReasonView.of(r) for r in passage.reasons]}
@@ -274,7 +280,7 @@ def _view(workflow_id: UUID, version: int | None, trigger: Occurred, found: Rehe
     ]
     return DryRunView(
         workflow_id=workflow_id, version=version, event_type=trigger.event.type, event=trigger.event.model_dump(mode="json"),
-        verdict=found.verdict, reasons=[ReasonView.of(reason) for reason in found.reasons], path=path, status=found.status,
+        verdict=found.verdict, notes=notes, reasons=[ReasonView.of(reason) for reason in found.reasons], path=path, status=found.status,
         error_code=found.error_code, ended_at=found.ended_at, waits_until=found.waits_until, cut=found.cut,
     )  # fmt: skip
 

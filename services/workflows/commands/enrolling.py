@@ -6,6 +6,7 @@ Engine transactions of one practice run one after another, so what is read here 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,19 +110,22 @@ class Admissions:
 
     def refusal(self, candidate: Candidate, now: datetime) -> str | None:
         """Why the candidate may not go through now; None when it may."""
+        return next(self.refusals(candidate, now), None)
+
+    def refusals(self, candidate: Candidate, now: datetime) -> Iterator[str]:
+        """Every reason, what counts first first."""
         if candidate.patient_id and (candidate.happening.practice_id, candidate.patient_id) in self.suppressed:
-            return "suppressed"
+            yield "suppressed"
         if candidate.anchored and candidate.with_(candidate.appointment_id) in self.at_anchor:
-            return "waits_already"
+            yield "waits_already"
         if candidate.counts and self.often[candidate.with_(candidate.patient_id)] >= candidate.often:
-            return TOO_OFTEN
+            yield TOO_OFTEN
         policy = candidate.policy
         if policy.policy == "once_while_active" and candidate.patient_id and candidate.with_(candidate.patient_id) in self.active:
-            return "active_already"
+            yield "active_already"
         last = self.enrolled.get(candidate.with_(candidate.key)) if candidate.key is not None else None
         if last is not None and (policy.again_after is None or now < last + policy.again_after):
-            return "enrolled_already"
-        return None
+            yield "enrolled_already"
 
     def enter(self, candidate: Candidate, run_id: UUID, now: datetime) -> None:
         """The candidate goes through."""

@@ -9,7 +9,7 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from libs.common.command import Command, Line
 from libs.common.work import Tx
-from services.workflows.commands.checks import compile_findings, read, refuse
+from services.workflows.commands.checks import read, refuse, save_findings
 from services.workflows.commands.definitions import SaveWorkflow, WorkflowNotFound, WorkflowView, create_workflow
 from services.workflows.queries.definitions import workflow_by_id, workflow_ids
 from services.workflows.rules.definitions.definition import Definition
@@ -37,7 +37,7 @@ async def export_workflow(workflow_id: UUID, tx: Tx) -> tuple[str, int]:
 async def import_workflow(cmd: ImportWorkflow, tx: Tx) -> WorkflowView:
     """A new draft. Raises ``DefinitionRefused`` with the same findings as saving it, and for ids that name nothing of this practice."""
     name, definition = read_file(cmd)
-    refuse([*strangers(definition, await workflow_ids(tx)), *compile_findings(definition)])
+    refuse([*strangers(definition, await workflow_ids(tx)), *await save_findings(definition, tx)])
     return await create_workflow(SaveWorkflow(name=name, definition=definition), tx)
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from libs.common.command import Command, Line
 from libs.common.errors import NotFound
 from libs.common.work import Tx
-from services.workflows.commands.checks import DefinitionRefused, compile_findings, read, refuse
+from services.workflows.commands.checks import DefinitionRefused, read, refuse, save_findings
 from services.workflows.commands.definitions import SaveWorkflow, WorkflowView, create_workflow
 from services.workflows.queries.definitions import catalogue
 from services.workflows.rules.gallery import GALLERY, Blank, Category, Entry, Kind, ValuesInvalid, filled, place_of
@@ -74,7 +74,7 @@ async def use_gallery_entry(gallery_id: str, cmd: UseGalleryEntry, tx: Tx) -> Wo
     entry = _entry(gallery_id)
     try:
         definition = read(filled(entry, cmd.values))
-        refuse(compile_findings(definition))
+        refuse(await save_findings(definition, tx))
     except ValuesInvalid as error:
         refuse(error.findings, "")
         raise

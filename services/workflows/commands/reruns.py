@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from libs.common.errors import Refused
+from libs.common.errors import Conflict, Refused
 from libs.common.work import Tx, json_text
 from libs.contracts.envelope import MESSAGES, Event
 from services.workflows.commands.arrivals import bring_to_rest
@@ -18,7 +18,7 @@ from services.workflows.commands.runs import RunNotFound
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.operations import latest_rerun, pause_of, suppressed_among, version_named
-from services.workflows.queries.runs import run_by_id
+from services.workflows.queries.runs import run_by_id, waits_for_time
 from services.workflows.rules.definitions.triggers import began_with
 
 
@@ -30,6 +30,10 @@ class TriggerDiffers(Refused):
     """That version starts at something else than what started the run."""
 
 
+class WaitsAlready(Conflict):
+    """A run of this workflow waits for the time of this appointment already."""
+
+
 class ConditionIsFalse(Refused):
     """The workflow's condition is false for what started the run, so no new run began."""
 
@@ -38,7 +42,7 @@ async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkf
     """A new run from what started this one; returns its id. ``version``: None for the one in force. ``many``: one of a job's.
 
     Enrolment is not asked: somebody wants it. Raises ``RunNotFound``, ``NotPublished``, ``VersionUnknown``, ``TriggerDiffers``,
-    ``ConditionIsFalse``, ``PatientSuppressed``.
+    ``WaitsAlready``, ``ConditionIsFalse``, ``PatientSuppressed``.
     """
     await one_at_a_time([tx.practice_id], tx)
     row = await run_by_id(run_id, tx)
@@ -51,6 +55,8 @@ async def rerun_run(run_id: UUID, version: int | None, published: PublishedWorkf
     trigger = row["trigger_type"]
     if trigger not in began_with(workflow.compiled.definition.trigger):
         raise TriggerDiffers(version=workflow.version)
+    if workflow.compiled.anchored and await waits_for_time(row["workflow_id"], row["appointment_id"], tx):
+        raise WaitsAlready
     kind = MESSAGES[trigger]
     data = kind.model_validate(row["event"], extra="ignore")
     assert isinstance(data, Event)

@@ -124,7 +124,8 @@ def memory_of(state: State) -> str:
     if not (state.attempt or state.retrying or state.due or state.outputs or state.held):
         return "{}"
     due, held = (moment.isoformat() if moment else None for moment in (state.due, state.held))
-    return json_text({"attempt": state.attempt, "retrying": state.retrying, "due": due, "outputs": dict(state.outputs), "held": held})
+    memory = {"attempt": state.attempt, "retrying": state.retrying, "due": due, "outputs": dict(state.outputs), "held": held}
+    return json_text(memory | ({"retried": state.retried} if state.retried else {}))
 
 
 def state_of(row: Mapping[str, Any]) -> State:
@@ -133,7 +134,7 @@ def state_of(row: Mapping[str, Any]) -> State:
     due, held = (datetime.fromisoformat(memory[name]) if memory.get(name) else None for name in ("due", "held"))
     return State(
         Status(row["status"]), row["cursor"], row["waiting"], row["error_code"], memory.get("attempt", 0), memory.get("retrying", False),
-        row["paused"], due, memory.get("outputs", {}), held,
+        row["paused"], due, memory.get("outputs", {}), held, memory.get("retried", 0),
     )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from libs.common.messaging import Received
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES
-from libs.contracts.scheduling import AppointmentState
+from libs.contracts.scheduling import AppointmentBooked, AppointmentState
 from services.workflows.commands.handover import hand_over
+from services.workflows.commands.matching import find_patients
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.rows import attempt_of, run_of, state_of
 from services.workflows.commands.world import world_of
@@ -25,13 +26,6 @@ from services.workflows.queries.world import Key
 from services.workflows.rules.runs.interpreter import advance
 from services.workflows.rules.runs.orchestration import BUILTIN
 from services.workflows.rules.runs.states import MAX_ATTEMPTS, AppointmentChanged, Cancelled, Effect, Input, State, StepResult
-
-_FOUND_ITS_PATIENT = """
-UPDATE run r SET patient_id = t.patient_id, event = r.event || jsonb_build_object('patient_id', t.patient_id)
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, appointment_id, patient_id)
-WHERE r.practice_id = t.practice_id AND r.appointment_id = t.appointment_id AND r.status = 'running' AND r.anchored AND r.patient_id IS NULL
-"""
-
 
 SUPPRESSED = "suppressed"
 """The error code of a run that ended because its patient is on the suppression list."""
@@ -112,22 +106,27 @@ async def take_results(events: list[Received[Any]], published: PublishedWorkflow
 async def follow_appointments(events: Iterable[Received[AppointmentState]], published: PublishedWorkflows, tx: Tx) -> list[Change]:
     """Runs that wait for a time before or after an appointment follow it: to its new time, or to their end when it is cancelled.
 
-    One that waits for an appointment nobody's until now is about its patient from here on; it ends if they are suppressed.
+    Runs about an appointment nobody's until now are about its patient from here on; they end if the patient is suppressed.
     """
     events = list(events)
     causes = {(event.practice_id, event.data.appointment_id): event.cause for event in events}
-    rows = await anchored_runs(list(causes), tx)
-    suppressed: set[Key] = set()
-    if any(row["patient_id"] is None for row in rows):
-        owned = {(event.practice_id, event.data.appointment_id): event.data.patient_id for event in events if event.data.patient_id}
-        await tx.execute(_FOUND_ITS_PATIENT, [key[0] for key in owned], [key[1] for key in owned], list(owned.values()))
-        listed = await suppressed_among([(key[0], patient_id) for key, patient_id in owned.items()], tx)
-        suppressed = {key for key, patient_id in owned.items() if (key[0], patient_id) in listed}
-    inputs: list[tuple[Key, Input, Cause]] = []
-    for row in rows:
-        appointment = row["practice_id"], row["appointment_id"]
-        news = Cancelled(SUPPRESSED) if row["patient_id"] is None and appointment in suppressed else AppointmentChanged()
-        inputs.append(((row["practice_id"], row["id"]), news, causes[appointment]))
+    owned = {
+        (event.practice_id, event.data.appointment_id)
+        for event in events
+        if event.data.patient_id is not None
+        and not isinstance(event.data, AppointmentBooked)  # booked with a patient, it was never nobody's
+    }
+    found = await find_patients(owned, published, tx) if owned else []
+    listed = await suppressed_among([(row["practice_id"], row["patient_id"]) for row in found], tx) if found else set()
+    news: dict[Key, tuple[Input, Key]] = {
+        (row["practice_id"], row["id"]): (AppointmentChanged(), (row["practice_id"], row["appointment_id"]))
+        for row in await anchored_runs(list(causes), tx)
+    } | {
+        (row["practice_id"], row["id"]): (Cancelled(SUPPRESSED), (row["practice_id"], row["appointment_id"]))
+        for row in found
+        if (row["practice_id"], row["patient_id"]) in listed
+    }
+    inputs = [(key, event, causes[appointment]) for key, (event, appointment) in news.items()]
     return await advance_runs(inputs, published, tx) if inputs else []
 
 

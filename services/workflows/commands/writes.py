@@ -60,7 +60,8 @@ WHERE w.practice_id = e.p AND w.run_id = e.r AND (e.s = '' OR w.step_id = e.s)
 """
 
 
-_Wait = tuple[RunRow, str, int, str, UUID]
+Wait = tuple[RunRow, str, int, str, UUID]
+"""A run that waits, its step, which of the step's events, the event's type, and the patient or appointment it has to be about."""
 
 
 @dataclass(frozen=True)
@@ -207,14 +208,14 @@ async def _write_timers_in(table: str, changes: list[Change], tx: Tx) -> None:
 
 async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
     """Which events to tell whom: of steps that wait, and the exit conditions of runs that begin, or begin again."""
-    opened: list[_Wait] = []
+    opened: list[Wait] = []
     closed: list[tuple[RunRow, str]] = []
     for change in changes:
         run = change.run
         if not run.awaits:
             continue
         if (run.id in new or change.revived) and change.state.status is Status.RUNNING and change.compiled is not None:
-            opened += _exits(run, change.compiled)
+            opened += exits_of(run, change.compiled)
         for effect in change.effects:
             if isinstance(effect, OpenWait) and (subject := run.about(effect.about)) is not None:
                 opened += [(run, effect.step_id, number, event, subject) for number, event in enumerate(effect.events)]
@@ -229,7 +230,7 @@ async def _write_waits(changes: list[Change], new: set[UUID], tx: Tx) -> None:
     await _open(opened, tx)
 
 
-def _exits(run: RunRow, compiled: CompiledDefinition) -> list[_Wait]:
+def exits_of(run: RunRow, compiled: CompiledDefinition) -> list[Wait]:
     """An exit about the appointment is told of it; a run about none goes by its patient."""
     anything = run.patient_id or run.appointment_id
     own = run.appointment_id or anything
@@ -240,7 +241,7 @@ def _exits(run: RunRow, compiled: CompiledDefinition) -> list[_Wait]:
     return [(run, EXITS, number, event, subject) for number, event, subject in subjects if subject]
 
 
-async def _open(opened: list[_Wait], tx: Tx) -> None:
+async def _open(opened: list[Wait], tx: Tx) -> None:
     if opened:
         await tx.execute(
             _WAITS, [run.practice_id for run, *_ in opened], [run.id for run, *_ in opened], [step for _, step, *_ in opened],

@@ -119,6 +119,37 @@ async def anchored_runs(appointments: list[Key], tx: Tx) -> list[asyncpg.Record]
     )  # fmt: skip
 
 
+async def waits_for_time(workflow_id: UUID, appointment_id: UUID, tx: Tx) -> bool:
+    """Whether a run of the workflow waits for the time of this appointment first of all, or is about to."""
+    found: bool = await tx.value(
+        """
+        SELECT EXISTS (SELECT FROM run WHERE practice_id = $1 AND workflow_id = $2 AND appointment_id = $3 AND status = 'running' AND cursor = 0
+          AND (anchored OR NOT waiting))
+        """,
+        tx.practice_id, workflow_id, appointment_id,
+    )  # fmt: skip
+    return found
+
+
+async def called_off_since(anchors: list[tuple[UUID, str]], cancelled: str, tx: Tx) -> set[UUID]:
+    """Of ended runs (each with a step that waits for a time of its appointment): those that came to it, and whose appointment was
+    cancelled since they ended, by an event of the type ``cancelled``. One they waited for themselves is no news to them.
+    """
+    rows = await tx.rows(
+        """
+        SELECT DISTINCT r.id FROM unnest($2::uuid[], $3::text[]) AS t (run_id, step_id)
+        JOIN run r ON r.practice_id = $1 AND r.id = t.run_id
+        JOIN step s ON s.practice_id = $1 AND s.run_id = t.run_id AND s.step_id = t.step_id AND s.status = 'succeeded'
+        JOIN appointment a ON a.practice_id = $1 AND a.id = r.appointment_id AND a.status = 'cancelled'
+        WHERE EXISTS (SELECT FROM event_log e WHERE e.practice_id = $1 AND e.appointment_id = r.appointment_id AND e.type = $4
+          AND e.recorded_at >= r.finished_at
+          AND NOT EXISTS (SELECT FROM jsonb_each(r.memory -> 'outputs') o WHERE o.value ->> 'id' = e.event_id::text))
+        """,
+        tx.practice_id, [run_id for run_id, _ in anchors], [step_id for _, step_id in anchors], cancelled,
+    )  # fmt: skip
+    return {row["id"] for row in rows}
+
+
 async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asyncpg.Record]:
     """Who waits for events of these types about these subjects (practice, event type, patient or appointment id).
 

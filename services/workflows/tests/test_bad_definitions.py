@@ -295,3 +295,10 @@ class TestExpressionsAndTemplates(Bad):
     async def test_other_peoples_template_languages_are_plain_text(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
         body = {"name": "Good", "definition": definition(send(text="{% for a in b %}${x}<%= y %>{% include 'z' %}"))}
         assert (await client.post("/v1/workflows", json=body, headers=as_admin)).status_code == 201
+
+    async def test_reading_of_a_step_what_it_never_leaves(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
+        told = send("two", text="{{ steps.one.decision }}")
+        (error,) = await self.says(
+            client, as_admin, definition(send("one"), told), ("unknown_output", "/definition/steps/1/parameters/text", "two")
+        )
+        assert error["column"] == 11

@@ -13,6 +13,7 @@ import pytest
 from libs.common.work import Work
 from libs.contracts.actions import ActionError, ActionRequest, Outcome
 from libs.contracts.notifications import ActionFinished
+from libs.contracts.patients import PatientRegistered, PatientUpdated
 from libs.contracts.scheduling import AppointmentCancelled, AppointmentRescheduled
 from libs.contracts.workflows import ExplanationsViewed
 from services.workflows.rules.definitions.compiling import compile_definition
@@ -41,6 +42,10 @@ def branch(when: str, then: list[dict[str, Any]], otherwise: list[dict[str, Any]
 def reminder(offset: str = "-P1D", past_due: dict[str, Any] | None = None) -> dict[str, Any]:
     anchor = {"of": "appointment.starts_at", "offset": offset}
     return {"kind": "wait_until", "id": "before", "anchor": anchor, "past_due": past_due or SKIP}
+
+
+def anchored() -> dict[str, Any]:
+    return {"anchor": {"of": "appointment.starts_at", "offset": "-P1D"}, "past_due": SKIP}
 
 
 @dataclass
@@ -195,6 +200,22 @@ class TestDifferential:
         assert {step for step, _ in runs[0].steps} == {p.step_id for p in expected.path if p.step_id is not None}
 
 
+class TestRehearsal:
+    def test_a_run_that_waits_learns_whose_appointment_it_is(self) -> None:
+        visit = Visit()
+        known = Known(practice={"id": uuid4(), "time_zone": "UTC"}).after(visit.unmatched().message)  # type: ignore[arg-type]
+        trigger = Occurred(uuid4(), visit.unmatched().message, NOW, NOW, known)  # type: ignore[arg-type]
+        later = [
+            Occurred(uuid4(), said.message, NOW + HOUR, NOW + HOUR, known.after(said.message))  # type: ignore[arg-type]
+            for said in (visit.matched(), visit.updated("phone"))
+        ]
+        steps = {"kind": "wait_for", "id": "reply", "events": [{"event": PatientUpdated.type}], "about": "patient", "timeout": "P1D"}
+        compiled = compile_definition(Definition.model_validate(definition(steps, send(text="{{ event.patient_id }}"))))
+        found = rehearse(compiled, trigger, Script({}, later))
+        (asked,) = [passage for passage in found.path if passage.what == "asked"]
+        assert (asked.at, asked.parameters) == (NOW + HOUR, {"subject": "Welcome", "text": str(visit.patient_id)})
+
+
 class TestOverHttp:
     @pytest.fixture
     async def engine(self, work: Work, practice: UUID) -> BuiltinDriver:
@@ -275,6 +296,74 @@ class TestOverHttp:
         workflow = await engine.publish(definition())
         answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json=body, headers=as_admin)
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+    @pytest.mark.parametrize("name", ["Europe", "Moon/Base", "../etc", "x" * 300])
+    async def test_a_zone_that_is_none_counts_as_utc(
+        self, client: httpx.AsyncClient, as_admin: Headers, engine: BuiltinDriver, name: str
+    ) -> None:
+        anchor = {"of": "appointment.starts_at", "offset": "-P1D", "at": "09:00"}
+        workflow = await engine.publish(definition({"kind": "wait_until", "id": "before", "anchor": anchor, "past_due": SKIP}, send()))
+        body = {"appointment": {"time_zone": name, "starts_at": AT.isoformat()}, "now": NOW.isoformat()}
+        answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json=body, headers=as_admin)
+        assert answer.status_code == 200, answer.text
+        (waits,) = [passage for passage in answer.json()["path"] if passage["what"] == "waits"]
+        assert datetime.fromisoformat(waits["due_at"]) == (AT - timedelta(days=1)).replace(hour=9, minute=0)
+
+    @pytest.mark.parametrize(("takes", "verdict"), [(False, "bulk"), (True, "started")])
+    async def test_an_import_counts_as_for_the_engine(
+        self, client: httpx.AsyncClient, as_admin: Headers, engine: BuiltinDriver, takes: bool, verdict: str
+    ) -> None:
+        workflow = await engine.publish({**definition(), "trigger": {"event": PatientRegistered.type, "bulk": takes}})
+        said = Visit().registered()
+        assert isinstance(said.message, PatientRegistered)
+        imported = Said(said.id, said.message.model_copy(update={"bulk": True}))
+        await engine.deliver(imported)
+        answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json={"event_id": str(said.id)}, headers=as_admin)
+        assert (answer.json()["verdict"], len(await engine.runs())) == (verdict, int(takes))
+
+    async def test_what_would_stop_it_now_is_noted(self, client: httpx.AsyncClient, as_admin: Headers, engine: BuiltinDriver) -> None:
+        once, active = [
+            await engine.publish(definition(wait()) | {"enrolment": {"policy": policy}}) for policy in ("once", "once_while_active")
+        ]
+        visit, another = Visit(), Visit()
+        await engine.deliver(visit.registered(), another.registered(), visit.booked())
+        assert visit.patient_id is not None
+
+        async def notes(workflow: UUID, who: Visit) -> list[str]:
+            event = {"type": definition()["trigger"]["event"], "data": who.booked().message.model_dump(mode="json")}
+            answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json={"event": event}, headers=as_admin)
+            assert (answer.status_code, answer.json()["verdict"]) == (200, "started"), answer.text
+            found: list[str] = answer.json()["notes"]
+            return found
+
+        assert await notes(once, another) == []
+        assert await notes(once, visit) == ["started_already", "enrolled_already"]
+        assert await notes(once, visit.again()) == ["enrolled_already"]
+        assert await notes(active, visit.again()) == ["active_already"]
+        await engine.suppress(visit.patient_id)
+        await engine.pause_workflow(once)
+        assert await notes(once, visit.again()) == ["suppressed", "enrolled_already", "paused"]
+        assert await notes(active, another) == []
+
+    async def test_that_one_waits_for_the_appointment_already_is_noted(
+        self, client: httpx.AsyncClient, as_admin: Headers, engine: BuiltinDriver
+    ) -> None:
+        workflow = await engine.publish({"trigger": {"kind": "anchored", **anchored()}, "steps": [send()]})
+        visit = await booked(engine, Visit(starts_at=engine.now + timedelta(days=3)))
+        moved = visit.moved(engine.now + timedelta(days=4)).message
+        body = {"event": {"type": AppointmentRescheduled.type, "data": moved.model_dump(mode="json")}}
+        answer = await client.post(f"/v1/workflows/{workflow}/dry-run", json=body, headers=as_admin)
+        assert answer.json()["notes"] == ["waits_already"]
+
+    async def test_a_key_that_fails_is_the_verdict(self, client: httpx.AsyncClient, as_admin: Headers, engine: BuiltinDriver) -> None:
+        keyed = definition() | {"enrolment": {"policy": "by_key", "key": "patient.phone + 'x'"}}
+        workflow = await engine.publish(keyed)
+        visit = await booked(engine)
+        event = {"type": definition()["trigger"]["event"], "data": visit.again().booked().message.model_dump(mode="json")}
+        found = (await client.post(f"/v1/workflows/{workflow}/dry-run", json={"event": event}, headers=as_admin)).json()
+        (run,) = await engine.runs()
+        assert (found["verdict"], found["status"]) == (run.error_code, "failed")
+        assert found["verdict"].startswith("key_error:")
 
     async def test_admins_only(self, client: httpx.AsyncClient, as_user: Headers, engine: BuiltinDriver) -> None:
         workflow = await engine.publish(definition())

@@ -25,6 +25,7 @@ from services.workflows.commands.webhooks import take_webhook
 from services.workflows.rules.definitions.analysis import Surrounding, analysed
 from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
+from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.definitions.reading import read_definition
 from services.workflows.rules.gallery import GALLERY, filled
 from services.workflows.tests.engine.builtin import BuiltinDriver
@@ -104,6 +105,8 @@ def test_installed_actions_say_what_they_cause_in_events_that_exist() -> None:
     assert {cause for action in actions.values() for cause in action.causes} <= set(MESSAGES)
     assert actions["update_patient"].causes == [PatientUpdated.type]
     assert actions["add_tag"].causes == [PatientTagged.type]
+    without = {name for name, action in actions.items() if not action.needs_person}
+    assert without == {"cancel_appointment", "create_task", "http_request", "start_workflow"}
 
 
 class TestEveryEntry:
@@ -117,6 +120,7 @@ class TestEveryEntry:
         actions = {name: description.model_dump() for name, description in offered().items()}
         around = Surrounding(uuid4(), "Mine", actions)
         assert list(compile_definition(definition).warnings) == []
+        assert output_findings(definition, actions) == []
         assert catalogue_findings(definition, actions) == []
         assert analysed(definition, around) == []
 

@@ -183,6 +183,33 @@ class TestHandingOver:
         assert len(await engine.call()) == 1  # Temporal learns that it is over
         assert await engine.advance() == Standing(ended=True)
 
+    async def test_what_people_do_to_no_effect_leaves_the_run_to_be_called(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(wait(), send()))
+        await booked(engine)
+        key = await engine.key()
+        await engine.resume(key[1])  # it is not paused, but has taken up its start
+        assert (await engine.count("run_input"), await engine.count("durable_timer")) == (0, 1)
+        assert [one.run_id for one in await engine.call()] == [key[1]]
+
+    async def test_who_is_suppressed_is_asked_for_nothing_that_was_waiting(self, engine: HandOverDriver) -> None:
+        await engine.publish(definition(send(), wait(), send("again")))
+        begun, waiting = await booked(engine), await booked(engine)
+        for run in await engine.runs():
+            await engine.advance((engine.practice, run.id))
+        asked = await engine.requests()
+        for request in asked:
+            await engine.answer(request, Outcome.SUCCEEDED)
+        unbegun = await booked(engine)
+        for visit in (begun, waiting, unbegun):
+            assert visit.patient_id is not None
+            await engine.suppress(visit.patient_id)
+        for run in await engine.runs():
+            assert await engine.advance((engine.practice, run.id)) == Standing(ended=True)
+        assert await engine.requests() == asked
+        assert {(run.status, run.error_code) for run in await engine.runs()} == {("cancelled", "suppressed")}
+        assert sorted(run.steps for run in await engine.runs()) == [(), (("intake", "succeeded"),), (("intake", "succeeded"),)]
+        assert (await engine.count("run_input"), await engine.count("durable_timer")) == (0, 0)
+
     async def test_nobody_can_cancel_what_is_not_there(self, engine: HandOverDriver) -> None:
         with pytest.raises(RunNotFound):
             await engine.cancel(engine.practice)

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.workflows.rules.definitions.calendar import Calendar, anchored, calendar_of, goes_on, may_be, next_local
+from services.workflows.rules.definitions.calendar import (
+    MAX_CATCH_UP,
+    Calendar,
+    anchored,
+    calendar_of,
+    goes_on,
+    may_be,
+    missed,
+    next_cron,
+    next_local,
+)
 from services.workflows.rules.definitions.steps import Anchor, LocalTime, PastDue
 from services.workflows.tests.engine.world import anchor
 
@@ -118,6 +128,46 @@ class TestLocal:
     )
     def test_a_time_that_was_missed_may_still_be_or_not(self, wanted: dict[str, Any], now: str, fits: bool) -> None:
         assert may_be(LocalTime.model_validate(wanted), PRACTICE, utc(now)) is fits
+
+
+MAY = utc("2030-05-01T00:00")
+
+
+class TestMissed:
+    @pytest.mark.parametrize("days", [1, 69, 70, 400, 4000])
+    def test_the_latest_time_is_the_latest_however_long_nobody_was_there(self, days: int) -> None:
+        now = MAY + timedelta(seconds=30)
+        assert missed("* * * * *", BERLIN, MAY - timedelta(days=days), now, "latest") == [MAY]
+        assert missed("* * * * *", BERLIN, MAY - timedelta(days=days), now, "none") == [MAY]
+        every = missed("* * * * *", BERLIN, MAY - timedelta(days=days), now, "all")
+        assert every == [MAY - timedelta(minutes=ago) for ago in reversed(range(MAX_CATCH_UP))]
+
+    @pytest.mark.parametrize(
+        ("cron", "first", "times"),
+        [
+            ("0 9 * * *", "2030-04-28T07:00", ["2030-04-28T07:00", "2030-04-29T07:00", "2030-04-30T07:00"]),
+            ("0 9 * * *", "2030-04-30T07:00", ["2030-04-30T07:00"]),
+            ("0 9 1 1 *", "2028-01-01T08:00", ["2028-01-01T08:00", "2029-01-01T08:00", "2030-01-01T08:00"]),
+            ("0 9 * * *", "2030-04-29T11:11", ["2030-04-29T11:11", "2030-04-30T07:00"]),  # due by a plan that has changed since
+        ],
+    )
+    def test_the_time_that_is_due_is_the_first(self, cron: str, first: str, times: list[str]) -> None:
+        assert missed(cron, BERLIN, utc(first), MAY, "all") == [utc(one) for one in times]
+
+    @given(
+        st.sampled_from(["*/7 * * * *", "30 2 * * *", "0 * * * *", "15 1-3 * * 0", "0 9 * * 1-5", "45 2 28-31 * *", "* 2 * * *"]),
+        st.sampled_from([BERLIN, NEW_YORK, ZoneInfo("Australia/Lord_Howe")]),
+        st.integers(0, 400 * 24 * 60),
+        st.integers(0, 40 * 24 * 60),
+    )
+    def test_they_are_those_that_come_one_after_another(self, cron: str, zone: ZoneInfo, minutes: int, away: int) -> None:
+        """Clock changes included."""
+        first = next_cron(cron, zone, utc("2030-01-01T00:00") + timedelta(minutes=minutes))
+        now = first + timedelta(minutes=away)
+        times = [first]
+        while (one := next_cron(cron, zone, times[-1])) <= now:
+            times.append(one)
+        assert missed(cron, zone, first, now, "all") == times[-MAX_CATCH_UP:]
 
 
 class TestPractice:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from libs.contracts.envelope import MESSAGES
+import libs.contracts
+from libs.contracts.actions import ActionResult
+from libs.contracts.envelope import MESSAGES, Event
 from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.steps import MAX_STEPS
-from services.workflows.rules.definitions.triggers import TRIGGERS
+from services.workflows.rules.definitions.triggers import EXCLUDED, OCCASIONS, TRIGGERS
 from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.rules.expressions.interface import FieldType
 from services.workflows.rules.expressions.templates import as_text
@@ -146,8 +150,16 @@ class TestFields:
         assert compiled.fields["event.starts_at"] is FieldType.TIMESTAMP
         assert compiled.fields["event.attendee.email"] is FieldType.DYN
 
-    def test_every_trigger_is_an_event_of_the_contracts(self) -> None:
-        assert {event.type for event in TRIGGERS} <= set(MESSAGES)
+    def test_every_event_of_the_contracts_starts_workflows_or_is_left_out_for_a_reason(self) -> None:
+        for module in pkgutil.iter_modules(libs.contracts.__path__):
+            importlib.import_module(f"libs.contracts.{module.name}")
+        events = {kind for kind in MESSAGES.values() if issubclass(kind, Event)}
+        assert events == {*TRIGGERS, *OCCASIONS, *EXCLUDED}
+        assert len(events) == len(TRIGGERS) + len(OCCASIONS) + len(EXCLUDED)
+        assert all(EXCLUDED.values())
+
+    def test_no_event_of_the_engine_itself_starts_one(self) -> None:
+        assert {event for event in TRIGGERS if issubclass(event, ActionResult) or event.type.startswith("vantage.workflows.")} == set()
 
 
 OFFERED = {action.name: action.model_dump() for action in (SEND_EMAIL, UPDATE_PATIENT)}
@@ -178,7 +190,9 @@ class TestCatalogue:
         assert self.said({"phone": "{{ event.title }}"}, "update_patient") == []
 
     def test_a_template_is_a_text_and_never_a_number(self) -> None:
-        assert self.said({"visits": "{{ 1 }}"}, "update_patient") == [("invalid_parameter", "/steps/1/parameters/visits", None)]
+        assert self.said({"visits": "{{ 1 }}"}, "update_patient") == [
+            ("invalid_parameter", "/steps/1/parameters/visits", "it takes: integer, null")
+        ]
 
 
 class TestTexts:

@@ -21,6 +21,8 @@ from services.workflows.rules.runs.states import (
     Finished,
     Input,
     Perform,
+    Resumed,
+    Retried,
     SetTimer,
     Skipped,
     Started,
@@ -31,7 +33,7 @@ from services.workflows.rules.runs.states import (
     Surroundings,
     TimerFired,
 )
-from services.workflows.tests.engine.world import BOOKED, definition, send, wait
+from services.workflows.tests.engine.world import BOOKED, definition, reminder, send, wait
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MAIL = {"subject": "Welcome", "text": "See you soon."}
@@ -122,6 +124,13 @@ class TestExamples:
         state, effects = run(compiled(send("a", when="false"), send("b", when="false")), Started())
         assert state == State(Status.COMPLETED, cursor=2)
         assert effects == [Skipped("a"), Skipped("b"), Finished(Status.COMPLETED)]
+
+    def test_tried_again_it_does_not_go_back_to_a_time_that_steps_for_a_failure_wait_for(self) -> None:
+        (before,) = [step for step in reminder("step")["steps"] if step["kind"] == "wait_until"]
+        workflow = compiled(send("a") | {"on_error": "branch", "error_steps": [before]}, send("b"))
+        state, _ = run(workflow, Started(), StepResult("a", "succeeded"), StepResult("b", "failed", "down"))
+        _, effects = run(workflow, Retried(held=True), Resumed(), state=state)
+        assert effects == [Perform("b", "send_email", MAIL, 1)]
 
     def test_a_filled_value_is_not_read_again(self) -> None:
         _, (effect,) = run(compiled(send("a", text="{{ event.title }}")), Started(), event__title="{{ patient.email }}")

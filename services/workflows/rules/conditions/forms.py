@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from services.workflows.rules.conditions.blocks import from_blocks
 from services.workflows.rules.conditions.jsonlogic import from_jsonlogic
-from services.workflows.rules.conditions.translation import Piece
+from services.workflows.rules.conditions.translation import Piece, Untranslatable
 from services.workflows.rules.conditions.written import Blocks, Condition, JsonLogic
+from services.workflows.rules.expressions.folding import always
 from services.workflows.rules.expressions.shapes import Shapes
 
 
@@ -17,3 +18,11 @@ def translated(condition: Blocks | JsonLogic, shapes: Shapes) -> Piece:
 def as_cel(condition: Condition, shapes: Shapes) -> str:
     """The CEL a condition means. Raises ``Untranslatable``."""
     return condition if isinstance(condition, str) else translated(condition, shapes).text
+
+
+def always_comes_to(condition: Condition, shapes: Shapes) -> bool | None:
+    """True or false when a condition is that whatever happens; None when it depends."""
+    try:
+        return always(as_cel(condition, shapes))
+    except Untranslatable:
+        return None

@@ -11,11 +11,15 @@ from typing import Any
 
 from libs.contracts.envelope import Message
 from libs.contracts.marks import is_personal
+from services.workflows.rules.conditions.forms import always_comes_to
 from services.workflows.rules.definitions.causing import Neighbour, Surrounding, chain_findings, collision_findings, reference_findings
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.settling import open_questions
 from services.workflows.rules.definitions.steps import ActionStep, BranchStep, Step, StopStep, walk, ways
 from services.workflows.rules.definitions.triggers import event_of
+from services.workflows.rules.definitions.unmet import time_findings, unmet_findings
+from services.workflows.rules.expressions.context import shapes_for
+from services.workflows.rules.expressions.shapes import Shapes
 from services.workflows.rules.expressions.templates import is_template, split
 from services.workflows.rules.findings import Finding, pointer_part
 
@@ -30,14 +34,17 @@ _SECRET = re.compile(r"(?i)authorization|secret|password|passwd|token|api[_-]?ke
 def analysed(definition: Definition, around: Surrounding) -> list[Finding]:
     """Everything that can be said about a definition among its neighbours."""
     found = [*_never_taken(definition), *_behind_the_end(definition.steps, "/steps"), *open_questions(definition)]
-    found += [*_private(definition), *_secrets(definition)]
+    found += [*unmet_findings(definition, around.offered), *_private(definition), *_secrets(definition)]
+    if around.calendar is not None and around.now is not None:
+        found += time_findings(definition, around.calendar, around.now)
     return found + reference_findings(definition, around) + chain_findings(definition, around) + collision_findings(definition, around)
 
 
 def _never_taken(definition: Definition) -> Iterator[Finding]:
     """Cases that can never hold, and steps that are always skipped."""
+    shapes = shapes_for(event_of(definition.trigger))
     for step, pointer, _ in walk(definition.steps):
-        if isinstance(step, ActionStep) and _same(step.when) == "false":
+        if isinstance(step, ActionStep) and step.when is not None and always_comes_to(step.when, shapes) is False:
             yield Finding(
                 "unreachable_step",
                 f"{pointer}/when",
@@ -46,18 +53,18 @@ def _never_taken(definition: Definition) -> Iterator[Finding]:
                 severity="warning",
             )
         if isinstance(step, BranchStep):
-            yield from _cases(step, pointer)
+            yield from _cases(step, pointer, shapes)
 
 
-def _cases(step: BranchStep, pointer: str) -> Iterator[Finding]:
+def _cases(step: BranchStep, pointer: str, shapes: Shapes) -> Iterator[Finding]:
     said: dict[str, int] = {}
     always: int | None = None
     for number, case in enumerate(step.cases):
-        where, text = f"{pointer}/cases/{number}/when", _same(case.when)
-        if always is not None or text == "false":
+        where, text, constant = f"{pointer}/cases/{number}/when", _same(case.when), always_comes_to(case.when, shapes)
+        if always is not None or constant is False:
             message = (
                 "This case is never taken: its condition is never true."
-                if text == "false"
+                if constant is False
                 else "This case is never taken: a case before it always holds."
             )
             yield Finding("unreachable_step", where, message, step.id, severity="warning")
@@ -65,7 +72,7 @@ def _cases(step: BranchStep, pointer: str) -> Iterator[Finding]:
             hint = f"case {said[text] + 1} has the same condition"
             yield Finding("unreachable_step", where, "This case is never taken: an earlier one asks the same.", step.id, hint=hint)
         said.setdefault(text, number)
-        always = number if always is None and text == "true" else always
+        always = number if always is None and constant is True else always
     if always is not None and step.otherwise:
         message = "These steps are never reached: a case before them always holds."
         yield Finding("unreachable_step", f"{pointer}/otherwise", message, step.id, severity="warning")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from itertools import islice
+from itertools import takewhile
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -57,7 +57,7 @@ def zone_of(name: str | None) -> tzinfo:
     """The zone of this IANA name; UTC for one nobody knows."""
     try:
         return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Europe" is a directory
         return UTC
 
 
@@ -174,16 +174,28 @@ def next_cron(text: str, zone: tzinfo, after: datetime) -> datetime:
 
 def missed(text: str, zone: tzinfo, first: datetime, now: datetime, catch_up: str) -> list[datetime]:
     """Of the times from ``first`` (due) to ``now``, those that count: at most ``MAX_CATCH_UP``, the newest ones."""
-    times = [first, *_until(CronSim(text, first.astimezone(zone)), now)]
+    times = _newest(text, zone, first, now)
     if catch_up == "all":
-        return times[-MAX_CATCH_UP:]
+        return times
     return times[-1:] if catch_up == "latest" else [one for one in times if now - one <= LATE]
 
 
-def _until(cron: Iterator[datetime], now: datetime) -> list[datetime]:
-    found: list[datetime] = []
-    for one in islice(cron, 100_000):
-        if one > now:
-            break
-        found.append(one.astimezone(UTC))
-    return found
+def _newest(text: str, zone: tzinfo, first: datetime, now: datetime) -> list[datetime]:
+    """Looked for from ``now`` backwards, further each time: however long nobody was there, it takes a moment."""
+    back = timedelta(hours=2)
+    while (begin := _noon_before(now - back, zone)) > first:
+        found = _between(text, zone, begin, now)
+        if len(found) >= MAX_CATCH_UP:
+            return found[-MAX_CATCH_UP:]
+        back *= 4
+    return [first, *_between(text, zone, first, now)][-MAX_CATCH_UP:]
+
+
+def _noon_before(when: datetime, zone: tzinfo) -> datetime:
+    """Where times can be counted from: no clock changes at noon."""
+    return moment(when.astimezone(zone).date() - timedelta(days=1), time(12), zone)
+
+
+def _between(text: str, zone: tzinfo, after: datetime, now: datetime) -> list[datetime]:
+    times = (one.astimezone(UTC) for one in CronSim(text, after.astimezone(zone)))
+    return list(takewhile(lambda one: one <= now, times))

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from libs.contracts import scheduling
-from services.workflows.rules.definitions.definition import AnchoredTrigger, Definition, EventTrigger, ScheduleTrigger
+from services.workflows.rules.definitions.bounding import bounded_steps
+from services.workflows.rules.definitions.calendar import Calendar
+from services.workflows.rules.definitions.definition import AnchoredTrigger, Definition, EventTrigger, ManualTrigger, ScheduleTrigger
 from services.workflows.rules.definitions.steps import ActionStep, walk
 from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS
 from services.workflows.rules.findings import Finding
 
 START, STOP = "start_workflow", "stop_workflow"
+_ENDS_IT = "a condition that may be false, a wait of a day, or an enrolment such as once_while_active keeps it from going round"
 _TOUCHES = frozenset({"email", "phone"})
 """An action that uses one of these and may not be repeated reaches a person."""
 
@@ -30,13 +34,18 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Surrounding:
-    """What a definition is published into. ``offered``: the action catalogue; ``known``: every workflow of the practice."""
+    """What a definition is published into. ``offered``: the action catalogue; ``known``: every workflow of the practice.
+
+    ``calendar``: when the practice is open, where that is known; ``now`` is the time of asking.
+    """
 
     id: UUID
     name: str
     offered: Mapping[str, Mapping[str, Any]]
     neighbours: list[Neighbour] = field(default_factory=list)
     known: frozenset[UUID] = frozenset()
+    calendar: Calendar | None = None
+    now: datetime | None = None
 
 
 def actions(definition: Definition) -> Iterator[tuple[ActionStep, str]]:
@@ -44,13 +53,32 @@ def actions(definition: Definition) -> Iterator[tuple[ActionStep, str]]:
 
 
 def reference_findings(definition: Definition, around: Surrounding) -> list[Finding]:
-    """Steps that name a workflow the practice does not have."""
-    message = "There is no such workflow in this practice."
-    return [
-        Finding("unknown_workflow", f"{pointer}/parameters/workflow_id", message, step.id)
-        for step, pointer in actions(definition)
-        if step.action in {START, STOP} and (named := workflow_of(step)) is not None and named not in {*around.known, around.id}
-    ]
+    """Steps that name a workflow the practice does not have, or start one that cannot be started."""
+    found: list[Finding] = []
+    for step, pointer in actions(definition):
+        named = workflow_of(step) if step.action in {START, STOP} else None
+        if named is None:
+            continue
+        place = f"{pointer}/parameters/workflow_id"
+        if named not in {*around.known, around.id}:
+            found.append(Finding("unknown_workflow", place, "There is no such workflow in this practice.", step.id))
+        elif step.action == START:
+            found += _not_startable(step, place, definition if named == around.id else _definition_of(named, around))
+    return found
+
+
+def _not_startable(step: ActionStep, place: str, target: Definition | None) -> Iterator[Finding]:
+    if target is None:
+        message, hint = "This workflow is not published: the step fails until it is.", "publish it first"
+        yield Finding("workflow_not_published", place, message, step.id, hint=hint, severity="warning")
+    elif not isinstance(target.trigger, ManualTrigger):
+        message, hint = "This workflow is not started by hand: the step fails.", "the trigger of the other workflow has to be manual"
+        yield Finding("workflow_not_manual", place, message, step.id, hint=hint, severity="warning")
+
+
+def _definition_of(workflow_id: UUID, around: Surrounding) -> Definition | None:
+    """What is published of it."""
+    return next((one.definition for one in around.neighbours if one.id == workflow_id), None)
 
 
 def workflow_of(step: ActionStep) -> UUID | None:
@@ -62,24 +90,24 @@ def workflow_of(step: ActionStep) -> UUID | None:
 
 
 def chain_findings(definition: Definition, around: Surrounding) -> list[Finding]:
-    """Does what this workflow does start it again, at once or by way of others? Without any condition that is an error."""
+    """Does what this workflow does start it again, at once or by way of others? When nothing stands before it that is an error."""
     everyone = {around.id: Neighbour(around.id, around.name, definition)} | {one.id: one for one in around.neighbours}
+    bounded = bounded_steps(definition)
     found: list[Finding] = []
     for step, pointer in actions(definition):
         way = _way_back(step, around.id, everyone, around.offered)
         if way is None:
             continue
         names = " → ".join([around.name, *way])
-        bounded = any(one is not None for one in (definition.condition, definition.enrolment, step.when))
         if len(way) > 1:
             message = "What this step causes starts another workflow, which starts this one again."
             found.append(Finding("workflows_start_each_other", f"{pointer}/action", message, step.id, hint=names, severity="warning"))
             continue
         message = "What this step causes starts this workflow again."
-        hint = "a condition, or an enrolment such as once_while_active, ends it" if not bounded else names
-        found.append(
-            Finding("triggers_itself", f"{pointer}/action", message, step.id, hint=hint, severity="warning" if bounded else "error")
-        )
+        if step.id in bounded:
+            found.append(Finding("triggers_itself", f"{pointer}/action", message, step.id, hint=names, severity="warning"))
+        else:
+            found.append(Finding("triggers_itself", f"{pointer}/action", message, step.id, hint=_ENDS_IT))
     return found
 
 
@@ -105,7 +133,8 @@ def _started(step: ActionStep, everyone: Mapping[UUID, Neighbour], offered: Mapp
     """The workflows that start because of what an action does."""
     if step.action == START:
         named = workflow_of(step)
-        return [named] if named is not None and named in everyone else []
+        target = everyone.get(named) if named is not None else None
+        return [target.id] if target is not None and isinstance(target.definition.trigger, ManualTrigger) else []
     caused = set(offered.get(step.action, {}).get("causes") or ())
     return [one.id for one in everyone.values() if caused & set(_starters(one.definition))]
 

@@ -17,7 +17,8 @@ from services.workflows.rules.expressions.samples import empty_sample, full_samp
 from services.workflows.rules.expressions.templates import Template, as_text, is_template, split
 from services.workflows.rules.findings import Finding, did_you_mean, pointer_part
 
-_NO_CONDITION = "A condition is true or false; this is neither."
+NO_CONDITION = "A condition is true or false; this is neither."
+NO_TEXT = "This is nothing that can stand in a text."
 _ROOTS = re.compile(r"\b(patient|appointment|practice|steps)\b\s*[.\[]")
 _OUTPUTS = re.compile(r"\bsteps\s*(?:\.\s*([A-Za-z_]\w*)|\[)")
 _QUOTED = re.compile(r"\bsteps\s*\[\s*['\"]([^'\"]*)['\"]\s*\]")
@@ -96,7 +97,7 @@ class Checker:
             self._findings.append(place.finding("unknown_step", "No step of this name stands before this one.", hint=hint))
             return None
         if boolean and not compiled.is_boolean:
-            self._findings.append(place.finding("not_a_condition", _NO_CONDITION))
+            self._findings.append(place.finding("not_a_condition", NO_CONDITION))
             return None
         shapes = self.expressions.shapes
         self._findings += [place.finding("no_member", said, at, hint, warning=True) for at, said, hint in odd_members(text, shapes)]
@@ -115,9 +116,9 @@ class Checker:
         if full.error is not None and _OUTPUTS.search(without_strings(text)) is not None:
             return None
         if full.error is None and boolean and not isinstance(full.value, bool):
-            return place.finding("not_a_condition", _NO_CONDITION)
+            return place.finding("not_a_condition", NO_CONDITION)
         if full.error is None and not boolean and as_text(full.value) is None:
-            return place.finding("not_text", "This is nothing that can stand in a text.")
+            return place.finding("not_text", NO_TEXT)
         if full.error == "no_such_overload":
             message = "An operator or function here does not take values of these types."
             return place.finding("types_differ", message, hint=for_types(text, self.expressions.shapes))

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.workflows.rules.conditions.written import Block
 from services.workflows.rules.definitions import definition as definitions
 from services.workflows.rules.definitions import steps as parts
 from services.workflows.rules.definitions.definition import Definition
@@ -40,13 +41,24 @@ _CODES = {
     "union_tag_invalid": "unknown_kind",
     "union_tag_not_found": "missing_field",
 }
+_SAID = {
+    "union_tag_invalid": "There is nothing of this kind.",
+    "union_tag_not_found": "Say of what kind this is.",
+    "missing": "This has to be given.",
+    "extra_forbidden": "This does not belong here.",
+    "string_type": "This has to be a text.",
+    "list_type": "This has to be a list.",
+    "dict_type": "This has to be an object.",
+    "model_type": "This has to be an object.",
+    "model_attributes_type": "This has to be an object.",
+}
 _CLEARER = {
     "past_due": ("missing_past_due", "Say what happens when the time is over already.", "past_due: proceed, skip, or proceed_if_left"),
     "timeout": ("wait_without_bound", "Say how long to wait at most.", "timeout: a duration such as P2D"),
     "duration": ("wait_without_bound", "Say how long to wait.", "duration: a duration such as PT2H"),
 }
 
-_FORMS = frozenset({"cel", "jsonlogic", "blocks"})
+_CONDITIONS = frozenset({"condition", "when"})
 _ID = re.compile(parts.STEP_ID)
 
 Path = tuple[str | int, ...]
@@ -84,7 +96,7 @@ def shape_findings(error: ValidationError, written: Any) -> list[Finding]:
 
 def _finding(error: Mapping[str, Any], written: Any) -> Finding:
     kind, context = error["type"], error.get("ctx", {})
-    path = _path(error["loc"], written, missing=kind == "missing")
+    path = _path(error["loc"])
     if "pointer" in context:  # a rule about the whole that knows its place
         return Finding(kind, context["pointer"], error["msg"], context.get("step"))
     if kind == "union_tag_not_found":
@@ -94,13 +106,18 @@ def _finding(error: Mapping[str, Any], written: Any) -> Finding:
     if clearer is not None:
         name, (code, message, hint) = clearer
         return Finding(code, _pointer(path if path and path[-1] == name else (*path, name)), message, step, hint=hint)
-    return Finding(_CODES.get(kind, kind), _pointer(path), _message(error), step, hint=_hint(kind, path, here, written))
+    return Finding(_CODES.get(kind, kind), _pointer(path), _message(error, path), step, hint=_hint(kind, path, here, written))
 
 
-def _message(error: Mapping[str, Any]) -> str:
-    """Pydantic's sentence, which names limits and types; of a kind nobody knows it would repeat the value."""
-    if error["type"] == "union_tag_invalid":
-        return "There is nothing of this kind."
+def _message(error: Mapping[str, Any], path: Path) -> str:
+    """What is wrong, in our words where Pydantic's are for programmers; of a kind nobody knows its sentence would repeat the value."""
+    kind = error["type"]
+    if _inside_condition(path) == () and kind in {"string_type", "string_too_short"}:
+        return "A condition is a text (CEL), or an object with blocks or jsonlogic."
+    if kind in _SAID:
+        return _SAID[kind]
+    if kind == "too_short":
+        return f"There has to be at least {error['ctx']['min_length']} of these."
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return f"{message[:1].upper()}{message[1:]}."
 
@@ -127,7 +144,9 @@ def _hint(kind: str, path: Path, here: Any, written: Any) -> str | None:
     if kind == "missing" and isinstance(here, dict):
         known = fields_at(written, path[:-1])
         stranger = next((name for name in here if name not in known and did_you_mean(str(path[-1]), [name])), None)
-        return f"there is {stranger!r}: did you mean {path[-1]!r}?" if stranger else None
+        if stranger is not None:
+            return f"there is {stranger!r}: did you mean {path[-1]!r}?"
+        return f"it takes: {', '.join(known)}" if _inside_condition(path) is not None else None
     return None
 
 
@@ -137,6 +156,9 @@ def fields_at(written: Any, path: Path) -> list[str]:
         return list(Definition.model_fields)
     value = _at(written, path)
     kind = str(value.get("kind", "event" if path == ("trigger",) else "")) if isinstance(value, dict) else ""
+    inside = _inside_condition(path)
+    if inside is not None:
+        return _of_condition(inside, value)
     if path == ("trigger",):
         model = _TRIGGERS.get(kind)
     elif isinstance(path[-1], int) and len(path) > 1:
@@ -146,24 +168,41 @@ def fields_at(written: Any, path: Path) -> list[str]:
     return list(model.model_fields) if model else []
 
 
-def _path(location: Sequence[str | int], written: Any, *, missing: bool) -> Path:
-    """Pydantic's location without the names of the kinds it tried."""
+def _of_condition(inside: Path, value: Any) -> list[str]:
+    """The same within a condition: its form, a group of blocks, a block."""
+    if not inside:
+        return ["blocks", "jsonlogic"]
+    if inside[0] != "blocks" or not (inside == ("blocks",) or isinstance(inside[-1], int)):
+        return []
+    group = next((word for word in ("all", "any") if isinstance(value, dict) and word in value), None)
+    if group is not None:
+        return [group]
+    return ["all", "any"] if inside == ("blocks",) else list(Block.model_fields)
+
+
+def _path(location: Sequence[str | int]) -> Path:
+    """Pydantic's location without the names of the kinds it tried: they stand behind every place that may be of several kinds."""
     found: list[str | int] = []
-    here = written
-    for number, part in enumerate(location, 1):
-        last = number == len(location)
-        if isinstance(here, dict) and not (last and missing):
-            if part not in here:
-                continue
-            if not last and not isinstance(here[part], dict | list):
-                if location[number] in _FORMS:  # a condition that is no text, or not a good one
-                    return (*found, part)
-                continue
-            here = here[part]
-        else:
-            here = here[part] if isinstance(here, list) and isinstance(part, int) and part < len(here) else None
-        found.append(part)
+    rest = list(location)
+    while rest:
+        found.append(rest.pop(0))
+        if _of_several_kinds(tuple(found)):
+            del rest[:1]
     return tuple(found)
+
+
+def _of_several_kinds(path: Path) -> bool:
+    """A trigger, a step, a condition, and of a condition of blocks each group and what is in it."""
+    inside = _inside_condition(path)
+    if inside is None:
+        return path == ("trigger",) or (len(path) > 1 and isinstance(path[-1], int) and path[-2] in _STEP_LISTS)
+    return inside in {(), ("blocks",)} or (inside[0] == "blocks" and isinstance(inside[-1], int))
+
+
+def _inside_condition(path: Path) -> Path | None:
+    """The place within the condition it belongs to; None for what belongs to none."""
+    at = next((number for number, part in enumerate(path) if part in _CONDITIONS and "parameters" not in path[:number]), None)
+    return None if at is None else path[at + 1 :]
 
 
 def _at(written: Any, path: Path) -> Any:

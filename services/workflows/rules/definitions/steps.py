@@ -85,7 +85,8 @@ class ActionStep(Part):
     """Ask the owner of an action to perform it. Text parameters may hold ``{{ CEL }}``. ``when`` false skips the step.
 
     ``on_error``: a failure that stays fails the run, skips the step, or takes the steps of ``error_steps`` and then goes on. So
-    does a condition or a text of the step that fails to evaluate.
+    does a condition or a text of the step that fails to evaluate. ``steps.<id>.outcome`` is ``succeeded`` with the action's answer in
+    ``steps.<id>.result``, or ``failed`` with ``steps.<id>.error_code``; a step that was skipped leaves nothing. Times in it are texts.
     """
 
     kind: Literal["action"]
@@ -223,7 +224,8 @@ class WaitForStep(Part):
     ``about`` left out, saving decides: the run's own appointment when each event is news of one (confirmed, moved, cancelled,
     matched) and none compares with ``trigger.appointment_id``, where a run is about an appointment; else the patient.
     ``look_back`` counts events from before the step as well, but none twice. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
-    ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data, ``steps.<id>.id`` its id.
+    ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data (as JSON: times are texts),
+    ``steps.<id>.id`` its id; all three are null after a time-out.
     """
 
     kind: Literal["wait_for"]

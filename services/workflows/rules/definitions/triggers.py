@@ -1,8 +1,11 @@
 """Which events may start a run: what the consumer subscribes to is what a definition may name, so none waits in vain.
 
-Occasions of our own (a time of a schedule, a person's wish, a call from outside) start the run of the one workflow they name.
+Every event of the contracts may, but for those of ``EXCLUDED``: answers to actions and what the engine says itself of runs and
+workflows (a workflow would feed itself), reads of records (nothing has happened, and every look would start one), refusals at a door
+(anybody outside could start runs), what doors keep of whom they let in (the users' and the practice's own events say it), and the
+moments when a practice has nothing that could start (it has just begun) or must not start anything (it is suspended).
 
-Left out: answers to actions and what this service says itself (a workflow would feed itself), and reads of records.
+Occasions of our own (a time of a schedule, a person's wish, a call from outside) start the run of the one workflow they name.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from libs.contracts import notifications, patients, practices, scheduling, workflows
+from libs.contracts import access, notifications, patients, practices, scheduling, workflows
 from libs.contracts.envelope import Event, Message
 from services.workflows.rules.definitions.definition import (
     AnchoredTrigger,
@@ -27,6 +30,7 @@ TRIGGERS: tuple[type[Event], ...] = (
     patients.PatientTagged,
     patients.PatientUntagged,
     patients.NoteAdded,
+    patients.NoteRemoved,
     scheduling.AppointmentBooked,
     scheduling.AppointmentConfirmed,
     scheduling.AppointmentRescheduled,
@@ -38,10 +42,19 @@ TRIGGERS: tuple[type[Event], ...] = (
     scheduling.CallAnalyzed,
     notifications.EmailAccepted,
     notifications.EmailStatusChanged,
+    notifications.TaskCreated,
     notifications.TaskCompleted,
+    practices.PracticeChanged,
+    practices.PracticeReactivated,
+    practices.UserInvited,
+    practices.InvitationRevoked,
     practices.UserAdded,
+    practices.UserChanged,
     practices.UserRoleChanged,
     practices.UserDeactivated,
+    practices.UserReactivated,
+    practices.ApiKeyCreated,
+    practices.ApiKeyRevoked,
 )
 
 OCCASIONS: tuple[type[Event], ...] = (
@@ -50,6 +63,46 @@ OCCASIONS: tuple[type[Event], ...] = (
     workflows.WebhookReceived,
     workflows.AppointmentIncluded,
 )
+
+_ANSWER = "the answer to an action: the step that asked takes it"
+_ITSELF = "the engine says it of a run: a workflow it starts would feed itself"
+_OWN = "the engine says it of a workflow: one workflow starts another by name (start_workflow)"
+_READ = "a read of records, kept for disclosure: nothing has happened, and every look would start a run"
+_REFUSAL = "a request that was refused, kept for audit: anybody outside could start runs"
+_DOORS = "what the doors of all services keep of whom they let in: the events of users and practices say what happened"
+EXCLUDED: dict[type[Event], str] = {
+    patients.ActionFinished: _ANSWER,
+    scheduling.ActionFinished: _ANSWER,
+    notifications.ActionFinished: _ANSWER,
+    workflows.ActionFinished: _ANSWER,
+    workflows.RunStarted: _ITSELF,
+    workflows.RunFinished: _ITSELF,
+    workflows.RunStuck: _ITSELF,
+    workflows.WorkflowPublished: _OWN,
+    workflows.WorkflowUnpublished: _OWN,
+    workflows.WorkflowDuplicated: _OWN,
+    workflows.WorkflowReverted: _OWN,
+    workflows.WorkflowArchived: _OWN,
+    workflows.WorkflowRestored: _OWN,
+    patients.PatientRecordViewed: _READ,
+    patients.PatientsListed: _READ,
+    scheduling.AppointmentsViewed: _READ,
+    scheduling.CallsViewed: _READ,
+    workflows.ExplanationsViewed: _READ,
+    access.DeniedByAudit: _REFUSAL,
+    access.DeniedByNotifications: _REFUSAL,
+    access.DeniedByPatients: _REFUSAL,
+    access.DeniedByPractices: _REFUSAL,
+    access.DeniedByScheduling: _REFUSAL,
+    access.DeniedByWorkflows: _REFUSAL,
+    access.EntryChanged: _DOORS,
+    access.MemberAccessChanged: _DOORS,
+    access.PracticeAccessChanged: _DOORS,
+    practices.PracticeCreated: "the practice has just begun: no workflow of it is published yet",
+    practices.PracticeSuspended: "nothing starts in a practice that is suspended",
+}
+"""The events that start nothing, each with the reason."""
+
 BY_TYPE: dict[str, type[Event]] = {event.type: event for event in TRIGGERS}
 
 APPOINTMENT_NEWS = (

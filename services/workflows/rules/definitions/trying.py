@@ -12,6 +12,7 @@ from typing import Any
 
 from services.workflows.rules.definitions.compiling import EXITS, CompiledDefinition, compile_definition
 from services.workflows.rules.definitions.definition import Definition
+from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.expressions.engines import Engine
 from services.workflows.rules.expressions.interface import Expressions
 from services.workflows.rules.expressions.samples import largest_sample
@@ -29,6 +30,8 @@ def try_out(definition: Definition, engine: Engine, reached: Callable[[str | Non
     for step, evaluate in _parts(compiled):
         reached(step)
         evaluate()
+    reached(None)
+    output_findings(definition, {})
 
 
 def _parts(compiled: CompiledDefinition) -> Iterator[tuple[str | None, Callable[[], Any]]]:

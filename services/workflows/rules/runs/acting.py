@@ -12,6 +12,7 @@ from services.workflows.rules.expressions.interface import Evaluated
 from services.workflows.rules.expressions.templates import rendered
 from services.workflows.rules.runs.ending import end, passed
 from services.workflows.rules.runs.states import (
+    MAX_ATTEMPTS,
     Effect,
     Moved,
     Perform,
@@ -49,8 +50,9 @@ def on_result(compiled: CompiledDefinition, step: ActionStep, state: State, resu
         return state, ended  # nobody knows yet whether it happened; the owner will say
     if result.outcome == "succeeded":
         return passed(state, state.cursor + 1, step.id, {"outcome": "succeeded", "result": dict(result.result)}), ended
-    if result.retryable and step.retry is not None and state.attempt + 1 < step.retry.attempts:
-        due = now + pause_before(step.retry, state.attempt)
+    tried = state.attempt - state.retried  # by hand it begins anew
+    if result.retryable and step.retry is not None and tried + 1 < step.retry.attempts and state.attempt < MAX_ATTEMPTS:
+        due = now + pause_before(step.retry, tried)
         later: State = replace(state, attempt=state.attempt + 1, retrying=True, due=due)
         return later, [StepEnded(step.id, "retrying", result.error_code), SetTimer(step.id, due, "action", JITTER)]
     return _failed(compiled, step, state, result.error_code or "action_failed", ended)

@@ -19,4 +19,4 @@ def end(state: State, status: Status, error_code: str | None, effects: list[Effe
 def passed(state: State, cursor: int, step_id: str | None = None, output: Mapping[str, Any] | None = None) -> State:
     """The state behind a step, with what it left for later ones."""
     outputs = state.outputs if step_id is None or output is None else {**state.outputs, step_id: dict(output)}
-    return replace(state, cursor=cursor, waiting=False, attempt=0, retrying=False, due=None, outputs=outputs)
+    return replace(state, cursor=cursor, waiting=False, attempt=0, retried=0, retrying=False, due=None, outputs=outputs)

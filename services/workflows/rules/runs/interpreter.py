@@ -38,7 +38,7 @@ from services.workflows.rules.runs.states import (
     Surroundings,
     TimerFired,
 )
-from services.workflows.rules.runs.waiting import arrived, begin_wait, rang, re_anchor
+from services.workflows.rules.runs.waiting import arrived, begin_wait, lies_ahead, rang, re_anchor
 
 FILTERED = "@condition"
 
@@ -107,12 +107,36 @@ def _late(compiled: CompiledDefinition, state: State, event: Input, around: Surr
         return state, []
     here = program[state.cursor]
     if isinstance(event, Retried) and state.status is Status.FAILED and state.attempt < MAX_ATTEMPTS:
-        again = replace(state, status=Status.RUNNING, waiting=False, error_code=None, attempt=state.attempt + 1)
-        return _go_on(compiled, (again, []), around, now)
+        return _go_on(compiled, (_again(program, state, event, around, now), []), around, now)
     asked = isinstance(event, StepResult) and isinstance(here, ActionStep) and here.id == event.step_id and _asked(state, event)
     if isinstance(event, StepResult) and asked and state.waiting and state.status is Status.CANCELLED:
         return state, [StepEnded(event.step_id, event.outcome, event.error_code)]
     return state, []
+
+
+def _again(program: tuple[Instruction, ...], state: State, event: Retried, around: Surroundings, now: datetime) -> State:
+    """A failed run that goes on where it failed: what comes at a time of the appointment with that time, if it has moved ahead since.
+
+    So does what is held: by when it is resumed the time may be over, or the appointment.
+    """
+    place = _anchor_of(program, state.cursor)
+    wait = program[place] if place is not None else None
+    back = isinstance(wait, WaitUntilStep) and (event.held or lies_ahead(wait, around, now))
+    cursor = place if place is not None and back else state.cursor
+    attempt = state.attempt + 1
+    return replace(
+        state, status=Status.RUNNING, cursor=cursor, waiting=False, error_code=None, attempt=attempt, retried=attempt, paused=event.held
+    )  # fmt: skip
+
+
+def _anchor_of(program: tuple[Instruction, ...], cursor: int) -> int | None:
+    """The wait for a time of the appointment right in front of an instruction, with nothing but the workflow's condition between."""
+    place = cursor - 1
+    while place > 0 and isinstance(program[place], Gate):
+        place -= 1
+    before = program[place] if place >= 0 else None
+    elsewhere = any(isinstance(one, Rescue) and one.first <= place < one.behind <= cursor for one in program)  # steps for a failure
+    return place if isinstance(before, WaitUntilStep) and before.anchor is not None and not elsewhere else None
 
 
 def _go_on(compiled: CompiledDefinition, moved: Moved, around: Surroundings, now: datetime) -> Moved:
@@ -138,7 +162,7 @@ def _begin(here: Instruction, compiled: CompiledDefinition, state: State, around
         case StopStep():
             return end(state, Status.COMPLETED, None, [Stopped(here.id)])
         case Jump(target) | Rescue(_, _, target):
-            return replace(state, cursor=target, attempt=0), []
+            return replace(state, cursor=target, attempt=0, retried=0), []
         case Choice():
             return _choose(compiled, here, state, around)
         case Gate():
@@ -158,7 +182,7 @@ def _choose(compiled: CompiledDefinition, choice: Choice, state: State, around: 
             break
     target = choice.targets[-1 if taken is None else taken]
     effect: list[Effect] = [Branched(choice.step.id, taken)]
-    return replace(state, cursor=target, attempt=0), effect
+    return replace(state, cursor=target, attempt=0, retried=0), effect
 
 
 def _ask(compiled: CompiledDefinition, state: State, around: Surroundings) -> Moved:
@@ -170,4 +194,4 @@ def _ask(compiled: CompiledDefinition, state: State, around: Surroundings) -> Mo
         return end(state, Status.FAILED, f"condition_error:{verdict.error}", [])
     if not verdict.is_true:
         return end(state, Status.COMPLETED, None, [Skipped(FILTERED)])
-    return replace(state, cursor=state.cursor + 1, attempt=0), []
+    return replace(state, cursor=state.cursor + 1), []  # attempts at what follows are counted on where it waits once more

@@ -30,8 +30,8 @@ class Status(StrEnum):
 class State:
     """Where a run stands: at instruction ``cursor``, waiting (for an action's result, a timer, an event) or not yet begun there.
 
-    ``attempt`` counts how often the action here was asked for before, ``retrying`` is the pause before the next time,
-    ``due`` when the timer it waits for rings, ``outputs`` what steps left for later ones. A ``paused`` run begins nothing;
+    ``attempt`` counts how often the action here was asked for before, ``retried`` how often until it was last tried again by hand,
+    ``retrying`` is the pause before the next time, ``due`` when the timer it waits for rings, ``outputs`` what steps left for later ones. A ``paused`` run begins nothing;
     ``held`` is since when it would have gone on: a wait for events that begins late counts those from then on.
     """
 
@@ -45,6 +45,7 @@ class State:
     due: datetime | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     held: datetime | None = None
+    retried: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Retried:
-    """Somebody wants the step that failed tried again."""
+    """Somebody wants the step that failed tried again; ``held``: as soon as it is resumed."""
+
+    held: bool = False
 
 
 Input = Started | StepResult | TimerFired | EventArrived | AppointmentChanged | Cancelled | Paused | Resumed | Retried

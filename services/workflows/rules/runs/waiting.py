@@ -83,7 +83,7 @@ def arrived(step: WaitForStep, state: State, event: EventArrived) -> Moved:
 
 
 def re_anchor(step: WaitUntilStep, state: State, around: Surroundings, now: datetime) -> Moved:
-    """When it is due now that the appointment is where it is. The same as before changes nothing.
+    """When it is due now that the appointment is where it is. The same as before changes nothing, and is still met for a moment.
 
     Of a paused run only the time is kept up to date: what becomes of one that is over is decided when it is resumed.
     """
@@ -98,7 +98,14 @@ def re_anchor(step: WaitUntilStep, state: State, around: Surroundings, now: date
     due, held = found
     if due > now or state.paused:
         return (state, []) if due == state.due else _until(step.id, "wait_until", state, due)
-    return _over(step, state, goes_on(step.past_due, held, now))
+    met = due == state.due and now <= due + LATE  # the timer is about to ring
+    return _over(step, state, met or goes_on(step.past_due, held, now))
+
+
+def lies_ahead(step: WaitUntilStep, around: Surroundings, now: datetime) -> bool:
+    """Whether the time a step hangs on an appointment is still to come, or to come again."""
+    found = anchored(step.anchor, around.appointment or {}) if step.anchor is not None else None
+    return found is not None and found[0] > now
 
 
 def _anchor_rang(step: WaitUntilStep, state: State, around: Surroundings, now: datetime) -> Moved:
@@ -112,7 +119,8 @@ def _anchor_rang(step: WaitUntilStep, state: State, around: Surroundings, now: d
 
 def _over(step: WaitUntilStep, state: State, on: bool) -> Moved:
     if on:
-        return passed(state, state.cursor + 1), [StepEnded(step.id, "succeeded", kind="wait_until")]
+        met = replace(passed(state, state.cursor + 1), attempt=state.attempt, retried=state.retried)
+        return met, [StepEnded(step.id, "succeeded", kind="wait_until")]
     return end(state, Status.COMPLETED, None, [StepEnded(step.id, "skipped", "past_due", "wait_until")])
 
 

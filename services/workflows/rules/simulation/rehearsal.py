@@ -14,6 +14,7 @@ from typing import Any
 
 from services.workflows.rules.conditions.explaining import SubValue, explain
 from services.workflows.rules.definitions.compiling import CompiledDefinition
+from services.workflows.rules.definitions.definition import EventTrigger
 from services.workflows.rules.expressions.interface import Evaluated
 from services.workflows.rules.runs.states import (
     Effect,
@@ -25,6 +26,7 @@ from services.workflows.rules.runs.states import (
     StepResult,
     TimerFired,
 )
+from services.workflows.rules.simulation.admitting import Admitting
 from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.passages import Passage, Telling
 from services.workflows.rules.simulation.running import Running
@@ -59,7 +61,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """``verdict``: ``started``, ``filtered``, or the error that made a failed run. ``waits_until``: what an unfinished run waits for.
+    """``verdict``: ``started``, ``filtered``, ``bulk``, or the error that made a failed run. ``waits_until``: what an unfinished run waits for.
 
     ``cut``: why the path was not followed to its end: ``too_many_steps`` or ``too_long``.
     """
@@ -75,12 +77,14 @@ class Rehearsed:
 
 
 def rehearse(compiled: CompiledDefinition, trigger: Occurred, script: Script) -> Rehearsed:
-    """One run from its event on. Enrolment is not asked: it depends on who went through before."""
+    """One run from its event on. Who went through before is not asked; the event counts as the engine would have it count."""
     run = Running(compiled, trigger.id, trigger.data, trigger.known)
     definition = compiled.definition
     why: tuple[SubValue, ...] = ()
+    if trigger.bulk and not (isinstance(definition.trigger, EventTrigger) and definition.trigger.bulk):
+        return Rehearsed("bulk", why)
+    bound = run.bind({})
     if compiled.condition is not None and definition.condition is not None and not compiled.anchored:
-        bound = run.bind({})
         why = explain(definition.condition, compiled.expressions, bound)
         verdict: Evaluated = compiled.condition.evaluate(bound).verdict
         if verdict.error is not None:
@@ -88,6 +92,9 @@ def rehearse(compiled: CompiledDefinition, trigger: Occurred, script: Script) ->
             return Rehearsed(code, why, status="failed", error_code=code, ended_at=trigger.at)
         if not verdict.is_true:
             return Rehearsed("filtered", why)
+    _, error = Admitting(compiled).key(run.patient_id, bound)
+    if error is not None:
+        return Rehearsed(error, why, status="failed", error_code=error, ended_at=trigger.at)
     return _Rehearsal(run, trigger, script).through(why)
 
 

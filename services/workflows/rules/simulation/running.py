@@ -10,7 +10,6 @@ from uuid import UUID
 
 from libs.contracts.scheduling import AppointmentState
 from services.workflows.rules.definitions.compiling import EXITS, AwaitedRule, CompiledDefinition
-from services.workflows.rules.definitions.steps import WaitUntilStep
 from services.workflows.rules.expressions.context import values_for
 from services.workflows.rules.expressions.interface import Evaluated, Fields
 from services.workflows.rules.runs.interpreter import advance
@@ -99,19 +98,13 @@ class Running:
         patient_id, appointment_id = occurred.subjects
         news = occurred.known
         about = appointment_id is not None and appointment_id == self.appointment_id
-        if about and patient_id is not None and self.patient_id is None and self._anchored:
+        if about and patient_id is not None and self.patient_id is None and self.active:
             self.data = {**self.data, "patient_id": patient_id}  # an appointment nobody's until now found its patient
         if patient_id is not None and patient_id == self.patient_id and news.patient is not None:
             self.known = replace(self.known, patient=news.patient)
         if about and news.appointment is not None:
             self.known = replace(self.known, appointment=news.appointment)
         return self.move(AppointmentChanged(), now) if about and isinstance(occurred.event, AppointmentState) else []
-
-    @property
-    def _anchored(self) -> bool:
-        program, cursor = self.compiled.program, self.state.cursor
-        here = program[cursor] if self.active and self.state.waiting and cursor < len(program) else None
-        return isinstance(here, WaitUntilStep) and here.anchor is not None
 
     def answer(self, occurred: Occurred) -> Input | None:
         """What an event means to it, the exit conditions first. What started it is not what it waits for."""

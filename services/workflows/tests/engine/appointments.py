@@ -151,6 +151,20 @@ class PastDueSuite:
         assert await reminded(engine) == count
 
     @BOTH
+    @pytest.mark.parametrize(("policy", "late", "count"), [("skip", 1, 1), ("skip", 60, 1), ("skip", 61, 0), ("P1D", 1, 1), ("P1D", 61, 0)])
+    async def test_news_that_comes_before_the_timer_has_rung_does_not_make_it_late(
+        self, engine: EngineDriver, form: str, policy: str, late: int, count: int
+    ) -> None:
+        """A confirmation is handled a moment after the reminder fell due; the timer rings a moment later."""
+        await engine.publish(reminder(form, policy=policy))
+        visit = await booked(engine, Visit(starts_at=engine.now + 3 * DAY))
+        await pass_until(engine, visit.starts_at - DAY - SECOND)
+        await engine.deliver_later((1 + late) * SECOND, visit.confirmed())
+        assert await reminded(engine) == count
+        await engine.pass_time(DAY)
+        assert await reminded(engine) == count
+
+    @BOTH
     async def test_a_move_and_the_timer_may_come_in_either_order(self, engine: EngineDriver, form: str) -> None:
         await engine.publish(reminder(form, policy="skip"))
         first, second = (Visit(starts_at=engine.now + 3 * DAY) for _ in range(2))

@@ -98,6 +98,10 @@ class BuiltinDriver(Operating):
     async def deliver(self, *said: Said) -> None:
         await self.deliver_elsewhere(self.practice, *said)
 
+    async def deliver_later(self, after: timedelta, *said: Said) -> None:
+        self.now += after
+        await self.deliver(*said)
+
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         await self.batches.handle([self.record(one, practice) for one in said])
         await self.redrive.due()

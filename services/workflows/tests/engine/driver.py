@@ -51,6 +51,9 @@ class EngineDriver(Protocol):
     async def deliver(self, *said: Said) -> None:
         """One batch from the backbone, in this order."""
 
+    async def deliver_later(self, after: timedelta, *said: Said) -> None:
+        """The same when so long has passed, before anything that fell due meanwhile happens."""
+
     async def deliver_elsewhere(self, practice: UUID, *said: Said) -> None:
         """The same for another practice."""
 

@@ -12,6 +12,7 @@ from services.workflows.tests.engine.enrolling import EnrolmentSuite
 from services.workflows.tests.engine.existing import ExistingSuite
 from services.workflows.tests.engine.holding import HoldingSuite
 from services.workflows.tests.engine.many import BulkSuite, PausedWorkflowsSuite, RerunSuite
+from services.workflows.tests.engine.matching import MatchingSuite
 from services.workflows.tests.engine.occasions import ByHandSuite, ChainsSuite, SchedulesSuite, WatchdogSuite, WebhooksSuite
 from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
@@ -83,6 +84,9 @@ class TestErrorPolicy(ErrorPolicySuite): ...
 
 
 class TestRetryByHand(RetryByHandSuite): ...
+
+
+class TestMatching(MatchingSuite): ...
 
 
 class TestResolving(ResolvingSuite): ...

@@ -75,6 +75,24 @@ STORIES: dict[str, dict[str, Any]] = {
         at("28 10:02", "TimerFired", step_id="a"), answered("28 10:03", "a", "failed", error_code="down", attempt=1),
         at("28 11:00", "Retried"), answered("28 11:01", "a", attempt=2), answered("28 11:02", "b"),
     ),
+    "all_its_attempts_once_more": story(
+        definition(send("a") | {"retry": {"attempts": 2, "first": "PT1M", "factor": 2.0, "limit": "PT1H"}}, send("b")),
+        begun(), answered("28 10:01", "a", "failed", error_code="down", retryable=True),
+        at("28 10:02", "TimerFired", step_id="a"), answered("28 10:03", "a", "failed", error_code="down", attempt=1, retryable=True),
+        at("28 11:00", "Retried"), answered("28 11:01", "a", "failed", error_code="down", attempt=2, retryable=True),
+        at("28 11:02", "TimerFired", step_id="a"), answered("28 11:03", "a", attempt=3), answered("28 11:04", "b"),
+    ),
+    "tried_again_for_a_time_that_moved": story(
+        reminder("trigger", condition="patient.email != null"), begun(), moved("28 11:00", "2030-03-31T08:00:00+00:00"),
+        at("30 08:00", "TimerFired", step_id="@anchor"), answered("30 08:01", "remind", "failed", error_code="down"),
+        moved("30 09:00", "2030-04-05T08:00:00+00:00"), at("30 10:00", "Retried"), moved("30 11:00", "2030-04-01T09:00:00+00:00"),
+        at("31 09:00", "TimerFired", step_id="@anchor"), answered("31 09:01", "remind", attempt=1),
+    ),
+    "tried_again_while_held": story(
+        reminder("step", policy="PT2H"), begun(), moved("28 11:00", "2030-03-31T08:00:00+00:00"),
+        at("30 08:00", "TimerFired", step_id="before"), answered("30 08:01", "remind", "failed", error_code="down"),
+        at("30 10:00", "Retried", held=True), at("30 11:00", "Resumed"), answered("30 11:01", "remind", attempt=1),
+    ),
     "steps_for_a_failure": story(
         definition(send("a") | {"on_error": "branch", "error_steps": [send("rescue")]}, send("b") | {"on_error": "skip"}),
         begun(), answered("28 10:01", "a", "failed", error_code="no_email"), answered("28 10:02", "rescue"),
