@@ -15,6 +15,8 @@ from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.definitions.outputs import declared
 from services.workflows.rules.definitions.triggers import BY_TYPE
+from services.workflows.rules.expressions.cel_cpp import CelCpp
+from services.workflows.rules.expressions.interface import Values
 from services.workflows.rules.expressions.samples import example_of, full_sample
 from services.workflows.rules.findings import Finding
 from services.workflows.rules.runs.interpreter import advance
@@ -258,6 +260,28 @@ class TestKinds:
         while left.members:
             left = left.members["inner"]
         assert left.open
+
+
+class TestCost:
+    def test_a_definition_full_of_templates_is_not_tried_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bound: list[int] = []
+        original = CelCpp.bind
+
+        def counting(self: CelCpp, values: Values) -> Any:
+            bound.append(1)
+            return original(self, values)
+
+        monkeypatch.setattr(CelCpp, "bind", counting)
+        many = wait_for(*(heard(BOOKED) for _ in range(10)))
+        steps = [
+            many,
+            *(text("steps.reply.outcome }}{{ steps.reply.id }}" * 300 + "{{ steps.reply.number", f"t{number}") for number in range(5)),
+        ]
+        parsed = Definition.model_validate(definition(*steps))
+        compile_definition(parsed)
+        before = len(bound)
+        assert output_findings(parsed, OFFERED) == []
+        assert 0 < len(bound) - before <= 32
 
 
 def inputs_of(workflow: CompiledDefinition, state: State) -> Iterator[Input]:

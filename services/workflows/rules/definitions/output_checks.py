@@ -31,6 +31,8 @@ from services.workflows.rules.findings import Finding, did_you_mean, pointer_par
 
 MOST_TRIALS = 16
 """Combinations of what may have become of the steps an expression names, each tried with example values."""
+ALL_TRIALS = 2000
+"""Of all expressions of a definition together: what stands behind so many of them is found out when it runs."""
 
 
 def output_findings(definition: Definition, offered: Catalogue) -> list[Finding]:
@@ -61,6 +63,8 @@ class _Outputs:
         self._written = {step.id: (number, step) for number, (step, *_) in enumerate(walk(definition.steps))}
         self._passage = Passage(definition.steps, self._asked)
         self._left: dict[tuple[str, str], Left] = {}
+        self._samples: dict[Any, Any] = {}
+        self._trials = ALL_TRIALS
 
     def findings(self) -> Iterator[Finding]:
         for step, pointer, _ in walk(self._definition.steps):
@@ -177,21 +181,29 @@ class _Outputs:
         if not names or any(end is not None and end.open for _, end in ends):
             return
         yield from self._strange(said, reads, passed)
+        if self._trials <= 0:
+            return
         try:
-            expressions = _expressions(said.event, said.awaiting)
-            compiled = expressions.compile(said.text, translated=said.place.piece is not None)
+            compiled = _expressions(said.event, said.awaiting).compile(said.text, translated=said.place.piece is not None)
         except ExpressionInvalid:
             return
-        values = full_sample(said.event, environment(said.event, CelCpp, awaiting=said.awaiting is not None)[0], said.awaiting)
         for empty in (False, True):
-            for chosen in islice(product(*(sorted(passed[name] - {ABSENT}) for name in names)), MOST_TRIALS):
-                steps = {
-                    name: self._what(self._written[name][1], one).example(empty=empty) for name, one in zip(names, chosen, strict=True)
-                }
-                finding = _came_to(said, compiled.evaluate(expressions.bind({**values, "steps": steps})), ends, empty=empty)
+            for chosen in islice(product(*(sorted(passed[name] - {ABSENT}) for name in names)), min(MOST_TRIALS, self._trials)):
+                bound = self._bound(said, tuple(zip(names, chosen, strict=True)), empty=empty)
+                finding = _came_to(said, compiled.evaluate(bound), ends, empty=empty)
                 if finding is not None:
                     yield finding
                     return
+
+    def _bound(self, said: Said, chosen: tuple[tuple[str, str], ...], *, empty: bool) -> Any:
+        """Example values where that became of the steps, made ready once for all expressions that name the same ones."""
+        self._trials -= 1
+        key = said.event, said.awaiting, chosen, empty
+        if key not in self._samples:
+            steps = {name: self._what(self._written[name][1], outcome).example(empty=empty) for name, outcome in chosen}
+            fields, expressions = environment(said.event, CelCpp, awaiting=said.awaiting is not None)
+            self._samples[key] = expressions.bind({**full_sample(said.event, fields, said.awaiting), "steps": steps})
+        return self._samples[key]
 
     def _end(self, read: Read, outcome: str) -> Left | None:
         """What stands where it reads; what nobody declared ends it early."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from services.workflows.rules.definitions.outputs import Left
-from services.workflows.rules.definitions.passing import Passed, Read, narrowed, read_of
+from services.workflows.rules.definitions.passing import NOT_RUN, Passed, Read, narrowed, read_of
 from services.workflows.rules.expressions.syntax import Node
 from services.workflows.rules.findings import did_you_mean
 
@@ -17,10 +18,11 @@ def reads_in(tree: Node, passed: Passed) -> Iterator[tuple[Read, Passed]]:
         yield read, passed
         return
     if tree.kind in {"and", "or"}:
+        said = [_narrowing(passed, child, holds=tree.kind == "and") for child in tree.children]
         for number, child in enumerate(tree.children):
-            known = passed
-            for other in (*tree.children[:number], *tree.children[number + 1 :]):
-                known = narrowed(known, other, holds=tree.kind == "and")
+            known = dict(passed)
+            for step, outcomes in chain(*said[:number], *said[number + 1 :]):
+                known[step] = known.get(step, NOT_RUN) & outcomes
             yield from reads_in(child, known)
     elif tree.kind == "if":
         asked, then, other = tree.children
@@ -30,6 +32,12 @@ def reads_in(tree: Node, passed: Passed) -> Iterator[tuple[Read, Passed]]:
     else:
         for child in tree.children:
             yield from reads_in(child, passed)
+
+
+def _narrowing(passed: Passed, tree: Node, *, holds: bool) -> list[tuple[str, frozenset[str]]]:
+    """What a condition changes where it came to this."""
+    found = narrowed(passed, tree, holds=holds)
+    return [] if found is passed else [(step, outcomes) for step, outcomes in found.items() if outcomes != passed.get(step)]
 
 
 def lost_at(left: Left, read: Read) -> int | None:

@@ -105,7 +105,9 @@ def _may_be(outcome: str, read: Read, wanted: list[object], *, same: bool) -> bo
 
 
 def _kept(passed: Passed, step: str, keep: Callable[[str], bool]) -> Passed:
-    return {**passed, step: frozenset(outcome for outcome in passed.get(step, NOT_RUN) if keep(outcome))}
+    before = passed.get(step, NOT_RUN)
+    kept = frozenset(outcome for outcome in before if keep(outcome))
+    return passed if kept == before else {**passed, step: kept}
 
 
 def joined(ways: Iterable[Passed | None]) -> Passed | None:

@@ -119,7 +119,7 @@ def _message(error: Mapping[str, Any], path: Path) -> str:
     if kind == "too_short":
         return f"There has to be at least {error['ctx']['min_length']} of these."
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return f"{message[:1].upper()}{message[1:]}."
+    return f"{message[:1].upper()}{message[1:].removesuffix('.')}."
 
 
 def _clearer(kind: str, path: Path, value: Any, here: Any) -> tuple[str, tuple[str, str, str]] | None:
