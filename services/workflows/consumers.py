@@ -45,6 +45,9 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
             await practice_known(event, tx)
         if people:
             await projections.follow_patients(people, tx)
+        tags = [e for e in events if isinstance(e.data, patients.PatientTagged | patients.PatientUntagged)]
+        if tags:
+            await projections.follow_tags(tags, tx)
         if times:
             await projections.follow_appointments(times, tx)
         happenings = [Happening.of(event) for event in events]

@@ -82,6 +82,7 @@ class GivenPatient(Command):
     email: str | None = None
     phone: str | None = None
     birth_date: str | None = None
+    tags: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(max_length=100)] | None = None
 
 
 class GivenAppointment(Command):

@@ -7,6 +7,8 @@ from typing import Any
 from libs.common.messaging import Received
 from libs.common.work import Tx, json_text
 from libs.contracts.actions import ActionDescribed
+from libs.contracts.patients import PatientTagged
+from services.workflows.queries.world import Key
 
 _PATIENTS = """
 INSERT INTO patient (practice_id, id, version, given_name, family_name, email, phone, birth_date, time_zone)
@@ -15,6 +17,13 @@ SELECT DISTINCT ON (practice_id, id) * FROM unnest($1::uuid[], $2::uuid[], $3::i
 ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, given_name = excluded.given_name, family_name = excluded.family_name,
   email = excluded.email, phone = excluded.phone, birth_date = excluded.birth_date, time_zone = excluded.time_zone
 WHERE patient.version < excluded.version
+"""
+_TAGS = """
+UPDATE patient p SET tags = ARRAY(
+  SELECT DISTINCT tag FROM (SELECT unnest(p.tags) AS tag UNION ALL SELECT jsonb_array_elements_text(t.given)) AS had
+  WHERE tag <> ALL (ARRAY(SELECT jsonb_array_elements_text(t.taken))) ORDER BY tag)
+FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[], $4::jsonb[]) AS t (practice_id, id, given, taken)
+WHERE p.practice_id = t.practice_id AND p.id = t.id
 """
 _APPOINTMENTS = """
 INSERT INTO appointment (practice_id, id, version, status, title, source, starts_at, ends_at, time_zone, patient_id, resource, external_id)
@@ -46,6 +55,15 @@ async def follow_patients(events: list[Received[Any]], tx: Tx) -> None:
         [p.given_name for p in people], [p.family_name for p in people], [p.email for p in people], [p.phone for p in people],
         [p.birth_date for p in people], [p.time_zone for p in people],
     )  # fmt: skip
+
+
+async def follow_tags(events: list[Received[Any]], tx: Tx) -> None:
+    """Keep which tags each patient has. Of several events about one tag the last counts: they come in order."""
+    latest: dict[Key, dict[str, bool]] = {}
+    for event in events:
+        latest.setdefault((event.practice_id, event.data.patient_id), {})[event.data.tag] = isinstance(event.data, PatientTagged)
+    given, taken = ([json_text([tag for tag, has in tags.items() if has is which]) for tags in latest.values()] for which in (True, False))
+    await tx.execute(_TAGS, [practice for practice, _ in latest], [patient for _, patient in latest], given, taken)
 
 
 async def follow_appointments(events: list[Received[Any]], tx: Tx) -> None:

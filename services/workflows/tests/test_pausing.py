@@ -70,6 +70,24 @@ class TestPausingAWorkflow:
         await engine.pass_time(timedelta())
         assert len(await engine.requests()) == 120
 
+    @pytest.mark.parametrize("alike", [False, True])
+    async def test_what_is_tried_again_meanwhile_belongs_to_the_backlog(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers, alike: bool
+    ) -> None:
+        workflow = await engine.publish(definition(send("first"), send("second")))
+        await booked(engine, 3)
+        for request in await engine.requests():
+            await engine.answer(request, Outcome.FAILED, "mailbox_full")
+        await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+        one = {"workflow_id": str(workflow), "error_code": "mailbox_full", "failed_step": "first"}
+        job = await post(client, "/v1/runs/bulk", as_admin, {"verb": "retry", "fingerprint" if alike else "filter": one}, 201)
+        assert (await done(engine, client, as_admin, job))["done"] == 3
+        shown = (await client.get(f"/v1/workflows/{workflow}/backlog", headers=as_admin)).json()
+        assert (shown["held"], len(await engine.requests())) == (3, 3)
+        job_id = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+        await done(engine, client, as_admin, {"id": job_id})
+        assert [request.step_id for request in await engine.requests()] == ["first"] * 6
+
     async def test_a_run_paused_by_itself_stays_paused(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
         workflow = await engine.publish(definition(wait("PT1H"), send()))
         await booked(engine, 2)

@@ -134,6 +134,22 @@ class TestByHand:
         assert (whole["status"], whole["done"], whole["passed"], whole["failed"]) == ("finished", 3, 2, 0)
 
     @pytest.mark.parametrize(
+        "condition",
+        [
+            "'Recall' in patient.tags",
+            {"jsonlogic": {"in": ["Recall", {"var": "patient.tags"}]}},
+            {"blocks": {"all": [{"field": "patient.tags", "operator": "contains", "value": "Recall"}]}},
+        ],
+        ids=["cel", "jsonlogic", "blocks"],
+    )
+    async def test_a_filter_may_ask_for_a_tag(self, client: Client, engine: BuiltinDriver, as_admin: Headers, condition: Any) -> None:
+        workflow = await engine.publish(by_hand())
+        tagged, other, _ = await patients(engine, 3)
+        await engine.deliver(tagged.tagged("Recall"), other.tagged("Braces"))
+        preview = await post(client, f"/v1/workflows/{workflow}/runs/preview", as_admin, {"filter": condition})
+        assert ([one["id"] for one in preview["first"]], preview["errors"]) == ([str(tagged.patient_id)], 0)
+
+    @pytest.mark.parametrize(
         ("condition", "pointer", "word"),
         [
             ("patient.emial != null", "/filter", "email"),

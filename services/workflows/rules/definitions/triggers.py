@@ -78,6 +78,8 @@ EXCLUDED: dict[type[Event], str] = {
     workflows.RunStarted: _ITSELF,
     workflows.RunFinished: _ITSELF,
     workflows.RunStuck: _ITSELF,
+    workflows.ScheduleStuck: _ITSELF,
+    workflows.StepResolved: _ITSELF,
     workflows.WorkflowPublished: _OWN,
     workflows.WorkflowUnpublished: _OWN,
     workflows.WorkflowDuplicated: _OWN,

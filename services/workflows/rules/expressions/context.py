@@ -22,6 +22,7 @@ PATIENT: dict[str, Shape] = {
     "phone": Shape(FieldType.STRING, nullable=True, most=SHORT),
     "birth_date": Shape(FieldType.STRING, nullable=True, most=10),
     "time_zone": Shape(FieldType.STRING, nullable=True, most=SHORT),
+    "tags": Shape(FieldType.TEXTS),
 }
 APPOINTMENT: dict[str, Shape] = {
     "id": Shape(FieldType.STRING, most=36),
@@ -44,7 +45,7 @@ NOW = "now"
 def fields_for(event: type[Message], *, awaiting: bool = False) -> Fields:
     """Every dotted name an expression of a workflow triggered by ``event`` may use, with its type.
 
-    A patient's fields are dynamic: all are null while nobody was matched. So are optional fields of the event. ``now`` is the time
+    A patient's fields are dynamic: all are null while nobody was matched, but for the list of tags, which is empty then. So are optional fields of the event. ``now`` is the time
     of evaluation, ``steps`` holds what earlier steps left; ``awaiting`` an event, ``trigger`` is the data of the one that started the run.
     """
     return {name: shape.declared for name, shape in shapes_for(event, awaiting=awaiting).items()}
@@ -73,7 +74,7 @@ def values_for(
     *,
     now: datetime | None = None,
 ) -> Values:
-    """The value of every declared name; what is not known is null. Without ``now`` (aware) what asks for the time fails."""
+    """The value of every declared name; what is not known is null, a list of texts empty. Without ``now`` (aware) what asks for the time fails."""
     sources: dict[str, Mapping[str, Any]] = {
         "event": event,
         "patient": patient or {},
@@ -90,6 +91,8 @@ def values_for(
             values[name] = _plain(dict(steps if root == "steps" else trigger))
             continue
         value = sources[root].get(rest) if "." not in rest else _deep(sources[root], rest)
+        if value is None and fields[name] is FieldType.TEXTS:
+            value = []
         values[name] = value if value is None or type(value) in _PLAIN else _plain(value)
     return values
 

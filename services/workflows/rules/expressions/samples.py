@@ -16,11 +16,13 @@ from services.workflows.rules.expressions.context import APPOINTMENT, values_for
 from services.workflows.rules.expressions.interface import NOTHING, Fields, FieldType, Values
 from services.workflows.rules.expressions.shapes import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, MAX_VALUES_TEXT, Shape, Shapes
 
+TAGS = "patient.tags"
 _AT = datetime(2030, 1, 31, 9, 30, tzinfo=UTC)
 _BY_KIND: dict[FieldType, Any] = {FieldType.STRING: "text", FieldType.TIMESTAMP: _AT}
 _PERSON = {
     "id": "0190a0a0-0000-7000-8000-000000000001", "given_name": "Sam", "family_name": "Sample", "email": "sam.sample@patients.example",
     "phone": "+4930901820", "birth_date": "1980-01-31", "time_zone": "Europe/Berlin",
+    "tags": ["Recall"],
 }  # fmt: skip
 _PRACTICE = {"id": "0190a0a0-0000-7000-8000-000000000002", "name": "Sample practice", "time_zone": "Europe/Berlin"}
 _APPOINTMENT = {name: shape.members[0] if shape.members else _BY_KIND[shape.kind] for name, shape in APPOINTMENT.items()} | {
@@ -45,8 +47,8 @@ def full_sample(event: type[Message], fields: Fields, trigger: type[Message] | N
 
 
 def empty_sample(event: type[Message], fields: Fields, trigger: type[Message] | None = None) -> Values:
-    """Every field that may be empty is null; the practice is known, and a map is there without anything in it."""
-    full = full_sample(event, fields, trigger)
+    """Every field that may be empty is null, and nobody has a tag; the practice is known, and a map is there without anything in it."""
+    full = {name: [] if name == TAGS else value for name, value in full_sample(event, fields, trigger).items()}
     return {name: None if _may_be_empty(name, kind, full[name]) else full[name] for name, kind in fields.items()}
 
 

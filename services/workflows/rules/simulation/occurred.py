@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 from uuid import UUID
 
 from libs.contracts.envelope import MESSAGES, Event
-from libs.contracts.patients import PatientRegistered, PatientUpdated
+from libs.contracts.patients import PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
 from libs.contracts.scheduling import AppointmentState
 from services.workflows.rules.expressions.context import APPOINTMENT
 from services.workflows.rules.expressions.interface import FieldType
@@ -32,9 +32,14 @@ class Known:
         return cls(seen.get("patient"), appointment_of(seen.get("appointment")), seen.get("practice") or {})
 
     def after(self, event: Event) -> Known:
-        """What is known once the event is: news of the patient or of the appointment."""
+        """What is known once the event is: news of the patient, of a tag or of the appointment."""
+        tags = list((self.patient or {}).get("tags") or ())
         if isinstance(event, PatientRegistered | PatientUpdated):
-            return replace(self, patient={"id": event.patient_id, **event.details.model_dump()})
+            return replace(self, patient={"id": event.patient_id, **event.details.model_dump(), "tags": tags})
+        if isinstance(event, PatientTagged | PatientUntagged):
+            others = [tag for tag in tags if tag != event.tag]
+            now = sorted([*others, event.tag]) if isinstance(event, PatientTagged) else others
+            return replace(self, patient={"id": event.patient_id, **(self.patient or {}), "tags": now})
         if isinstance(event, AppointmentState):
             return replace(self, appointment={"id": event.appointment_id, **event.model_dump(include=set(APPOINTMENT))})
         return self

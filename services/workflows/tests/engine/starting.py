@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import uuid4
 
+from libs.contracts.patients import PatientTagged, PatientUntagged
 from libs.contracts.scheduling import AppointmentMatched, AppointmentStatus
 from libs.contracts.workflows import RunFinished, RunStarted
 from services.workflows.tests.engine.driver import EngineDriver
@@ -119,3 +120,26 @@ class StartingSuite:
         visit = Visit()
         await engine.deliver(visit.registered(), visit.matched())
         assert {run.workflow_id for run in await engine.runs()} == {matches, bookings}
+
+
+class TagsSuite:
+    async def test_expressions_see_the_tags_a_patient_has_by_then(self, engine: EngineDriver) -> None:
+        await engine.publish(definition(send(text="{{ string(patient.tags.size()) }}"), condition="'Recall' in patient.tags"))
+        kim, alex, sam = Visit(), Visit(), Visit()
+        await engine.deliver(*(visit.registered() for visit in (kim, alex, sam)))
+        await engine.deliver(kim.tagged("Recall"), kim.tagged("Braces"), kim.tagged("Recall"), alex.tagged("Recall"), sam.tagged("Braces"))
+        await engine.deliver(alex.untagged("Recall"), sam.untagged("Braces"), sam.tagged("Braces"), sam.untagged("Nothing"))
+        await engine.deliver(kim.updated("phone"))
+        await engine.deliver(*(visit.booked() for visit in (kim, alex, sam)))
+        (request,) = await engine.requests()
+        assert (request.patient_id, request.parameters["text"]) == (kim.patient_id, "2")
+
+    async def test_a_run_that_a_tag_starts_sees_it(self, engine: EngineDriver) -> None:
+        by_tag = {"trigger": {"event": PatientTagged.type}, "condition": "event.tag in patient.tags", "steps": [send()]}
+        await engine.publish(by_tag)
+        await engine.publish(by_tag | {"trigger": {"event": PatientUntagged.type}})
+        visit = Visit()
+        await engine.deliver(visit.registered())
+        await engine.deliver(visit.tagged("Recall"))
+        await engine.deliver(visit.untagged("Recall"))
+        assert len(await engine.requests()) == 1

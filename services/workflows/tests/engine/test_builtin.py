@@ -16,7 +16,7 @@ from services.workflows.tests.engine.matching import MatchingSuite
 from services.workflows.tests.engine.occasions import ByHandSuite, ChainsSuite, SchedulesSuite, WatchdogSuite, WebhooksSuite
 from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
-from services.workflows.tests.engine.starting import StartingSuite
+from services.workflows.tests.engine.starting import StartingSuite, TagsSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
 from services.workflows.tests.engine.suppressing import SuppressionSuite
 from services.workflows.tests.engine.waiting import EventWaitsSuite, LocalTimesSuite
@@ -30,6 +30,9 @@ async def engine(work: Work) -> BuiltinDriver:
 
 
 class TestStarting(StartingSuite): ...
+
+
+class TestTags(TagsSuite): ...
 
 
 class TestVersions(VersionsSuite): ...

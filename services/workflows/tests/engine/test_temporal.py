@@ -17,7 +17,7 @@ from services.workflows.tests.engine.matching import MatchingSuite
 from services.workflows.tests.engine.occasions import ByHandSuite, ChainsSuite, SchedulesSuite, WatchdogSuite, WebhooksSuite
 from services.workflows.tests.engine.resolving import ResolvingSuite
 from services.workflows.tests.engine.retrying import ErrorPolicySuite, RetriesSuite, RetryByHandSuite
-from services.workflows.tests.engine.starting import StartingSuite
+from services.workflows.tests.engine.starting import StartingSuite, TagsSuite
 from services.workflows.tests.engine.suite import CancellingSuite, StepsSuite, StormSuite, SuspensionSuite, VersionsSuite, WaitsSuite
 from services.workflows.tests.engine.suppressing import SuppressionSuite
 from services.workflows.tests.engine.temporal import Skipping, TemporalDriver
@@ -36,6 +36,9 @@ async def engine(work: Work, skipping_server: Skipping) -> AsyncIterator[Tempora
 
 
 class TestStarting(StartingSuite): ...
+
+
+class TestTags(TagsSuite): ...
 
 
 class TestVersions(VersionsSuite): ...

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from libs.contracts.actions import ActionDescribed
-from libs.contracts.patients import PatientDetails, PatientRegistered, PatientUpdated
+from libs.contracts.patients import PatientDetails, PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
 from libs.contracts.practices import ClosedDays, OpeningSpan, PracticeCreated
 from libs.contracts.scheduling import (
     AppointmentBooked,
@@ -139,6 +139,14 @@ class Visit:
         self.record += 1
         news = PatientUpdated(patient_id=self.patient_id, version=self.record, changed=list(changed), details=self._details())
         return Said(uuid4(), news)
+
+    def tagged(self, tag: str) -> Said:
+        assert self.patient_id is not None
+        return Said(uuid4(), PatientTagged(patient_id=self.patient_id, tag_id=uuid4(), tag=tag))
+
+    def untagged(self, tag: str) -> Said:
+        assert self.patient_id is not None
+        return Said(uuid4(), PatientUntagged(patient_id=self.patient_id, tag_id=uuid4(), tag=tag))
 
     def again(self, starts_at: datetime | None = None) -> Visit:
         """Another appointment of the same patient."""
