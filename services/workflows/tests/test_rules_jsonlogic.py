@@ -217,9 +217,14 @@ def contained(data: Any, item: Any, container: Any, *_: Any) -> Any:
     return bool(container) and BUILTINS["in"](data, item, container)
 
 
+def joined(data: Any, *sides: Any) -> Any:
+    """Null leaves nothing in a text. The reference writes the letters of "null"."""
+    return BUILTINS["cat"](data, *("" if side is None else side for side in sides))
+
+
 REFERENCE = (
     BUILTINS
-    | {"in": contained}
+    | {"in": contained, "cat": joined}
     | {name: ordered(name) for name in ("<", "<=", ">", ">=")}
     | {name: equal_to(name) for name in ("==", "!=")}
 )
