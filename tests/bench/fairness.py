@@ -10,6 +10,7 @@ from deploy.demo.journey import Practice
 from libs.common.clock import monotonic
 from libs.contracts.topics import PARTITIONS
 from libs.testing.stack import Stack
+from tests.bench.figures import percentile
 from tests.bench.runs import Watched, all_answered, outbox, say, watching
 
 FLOOD = 10_000
@@ -43,21 +44,22 @@ async def _measure(system: Stack, what: str, loud: People, quiet: People) -> Non
         began = monotonic()
         for chunk in range(0, FLOOD if loud else 0, CHUNK):
             await say(connection, [loud[number % len(loud)] for number in range(chunk, chunk + CHUNK)], flood)
+        asked: list[float] = []
         waited: list[float] = []
         for number in range(ASIDE):
             before = set(aside.committed)
             await say(connection, [quiet[number % len(quiet)]], aside)
             await all_answered(aside)
             (one,) = set(aside.committed) - before
+            asked.append(aside.asked[one] - aside.committed[one])
             waited.append(aside.answered[one] - aside.committed[one])
-        under_way = len(flood.committed) - len(flood.answered)
         await all_answered(flood)
         seconds = monotonic() - began
-    print(f"| {what}: event → action performed, first / longest of {ASIDE} | {waited[0]:.2f} s / {max(waited):.2f} s | | | |")
+    for name, times in (("asked for", asked), ("performed", waited)):
+        figures = f"{times[0]:.2f} / {percentile(times, 0.5):.2f} / {max(times):.2f} s"
+        print(f"| {what}: event → action {name}, first / median / longest of {ASIDE} | {figures} | | | |")
     if loud:
-        print(
-            f"| the flood of {FLOOD} itself | {seconds:.0f} s = {FLOOD / seconds:.0f}/s, {under_way} of it after the last of these | | | |"
-        )
+        print(f"| the flood of {FLOOD} itself | {seconds:.0f} s = {FLOOD / seconds:.0f}/s | | | |")
 
 
 def _partition(key: str) -> int:

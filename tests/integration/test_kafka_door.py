@@ -141,11 +141,11 @@ class TestTheKafkaDoor:
         flood = await send_together(producer, topic, loud, 3000)
         (last,) = await send_together(producer, topic, quiet, 1)
         await heard.door.start()
-        await until_async(lambda: _waiting(heard, 3001 - TOGETHER), what="everything read, at most one batch begun")
+        await until_async(lambda: _waiting(heard, 3001 - TOGETHER.stop), what="everything read, at most one batch begun")
         heard.may_go_on.set()
         await until_async(lambda: _as_many(heard.users, 3001), what="everything handled")
         await heard.door.stop()
-        assert heard.users.index(last) <= TOGETHER + SHARE
+        assert heard.users.index(last) <= TOGETHER.stop + SHARE
         assert [user for user in heard.users if user != last] == flood
 
     async def test_a_partition_that_goes_to_another_process_in_the_middle_is_handled_once_and_in_order(
@@ -158,7 +158,7 @@ class TestTheKafkaDoor:
         sent = {practice: await send_together(producer, topic, practice, 400, partition=n % 2) for n, practice in enumerate(practices)}
         first.may_go_on.clear()
         await first.door.start()
-        await until_async(lambda: _waiting(first, 8 * 400 - TOGETHER), what="everything read, one batch in hand")
+        await until_async(lambda: _waiting(first, 8 * 400 - TOGETHER.stop), what="everything read, one batch in hand")
         before = seen_before()
         asked, give_up = asyncio.Event(), first.door.give_up
 
@@ -177,7 +177,7 @@ class TestTheKafkaDoor:
         await first.door.stop()
         await second.door.stop()
         # Twice at most what overtook others in the one batch that was in hand.
-        assert (len(first.users), seen_before() - before < TOGETHER) == (8 * 500, True)
+        assert (len(first.users), seen_before() - before < TOGETHER.stop) == (8 * 500, True)
         for practice in practices:
             said = [*sent[practice], *more[practice]]
             assert [user for user in first.users if user in set(said)] == said

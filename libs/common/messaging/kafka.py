@@ -28,8 +28,9 @@ log = get_logger()
 OFFSET_INTERVAL_SECONDS = 0.5
 MAX_RECORDS = 500
 """Records read at once."""
-TOGETHER = 200
-"""Messages in one transaction, at most: as long as those take, nobody else has a turn."""
+TOGETHER = range(20, 500)
+"""Messages in one transaction: so many that they take about ``TURN_SECONDS``, for as long as they take nobody else has a turn."""
+TURN_SECONDS = 0.25
 READ_AHEAD = 20_000
 """Records read and not finished, at most. So long a flood of one practice may be for those behind it to overtake."""
 CONNECT_RETRY_SECONDS = 0.5
@@ -72,6 +73,7 @@ class KafkaDoor:
         self._backlog = Backlog()
         self._consumer: AIOKafkaConsumer | None = None
         self._committed_at = 0.0
+        self._seconds_each = 0.0
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._in_hand = asyncio.Lock()
@@ -143,13 +145,22 @@ class KafkaDoor:
         self._room.set()
 
     async def _on_batch(self, body: Any, message: KafkaMessage) -> None:  # noqa: ARG002 - FastStream passes both
-        """Take in what was read; returns when there is room for more."""
+        """Take in what was read; returns when the next is to be read.
+
+        That is when all of it is handled, so that fetches and batches are as large as the load makes them; or at once while so much
+        waits that somebody may stand behind it, until ``READ_AHEAD`` do.
+        """
         self._consumer = message.consumer
         self._backlog.put([Incoming.of(r.topic, r.partition, r.offset, r.record.headers, r.record.value) for r in message.raw_message])
         self._arrived.set()
-        while len(self._backlog) >= READ_AHEAD and not self._closing:
+        while not self._closing and not self._may_read():
             self._room.clear()
             await self._room.wait()
+
+    def _may_read(self) -> bool:
+        if len(self._backlog) >= MAX_RECORDS:
+            return len(self._backlog) < READ_AHEAD
+        return not len(self._backlog) and not self._in_hand.locked()
 
     async def _handle_loop(self) -> None:
         while not self._closing:
@@ -157,11 +168,12 @@ class KafkaDoor:
             self._arrived.clear()
             while len(self._backlog) and not self._closing:
                 await self._handle_some()
+                self._room.set()
 
     async def _handle_some(self) -> None:
         async with self._in_hand:
-            records = self._backlog.take(TOGETHER)
-            self._room.set()
+            records = self._backlog.take(self._together())
+            began = monotonic()
             try:
                 await self._batches.handle(records)
             except Exception as error:  # a fault of ours, not of a message: nothing may be skipped for it
@@ -171,8 +183,14 @@ class KafkaDoor:
                 await asyncio.sleep(FAULT_RETRY_SECONDS)
                 return
             self._backlog.finish(records)
+            self._seconds_each += ((monotonic() - began) / len(records) - self._seconds_each) / 3
         if monotonic() - self._committed_at >= OFFSET_INTERVAL_SECONDS:
             await self._commit()
+
+    def _together(self) -> int:
+        """As many as take one turn, going by what they took lately: fewer where the machine is busy or the work is heavy."""
+        fitting = int(TURN_SECONDS / self._seconds_each) if self._seconds_each else TOGETHER.stop
+        return max(TOGETHER.start, min(TOGETHER.stop, fitting))
 
     async def _commit_loop(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError
 from libs.common.messaging import Incoming, kafka
 from libs.common.messaging.backlog import SHARE
 from libs.common.messaging.batches import Batches
-from libs.common.messaging.kafka import OFFSET_INTERVAL_SECONDS, TOGETHER, KafkaDoor, _without_null_headers
+from libs.common.messaging.kafka import MAX_RECORDS, OFFSET_INTERVAL_SECONDS, TOGETHER, TURN_SECONDS, KafkaDoor, _without_null_headers
 
 TOPIC = "vantage.patients.events"
 
@@ -56,12 +56,14 @@ class Heard:
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
         self.may_end.set()
+        self.takes: Callable[[int], None] = lambda _: None
 
     async def handle(self, records: Sequence[Incoming]) -> None:
         self.begun.set()
         await self.may_end.wait()
         if self.error:
             raise self.error
+        self.takes(len(records))
         self.records += records
         self.batches.append(len(records))
 
@@ -84,13 +86,19 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def door(heard: Heard, clock: list[float]) -> KafkaDoor:
-    return KafkaDoor("127.0.0.1:1", "test", (TOPIC,), cast("Batches", heard))
+async def door(heard: Heard, clock: list[float]) -> AsyncIterator[KafkaDoor]:
+    door = KafkaDoor("127.0.0.1:1", "test", (TOPIC,), cast("Batches", heard))
+    yield door
+    await door.stop()
 
 
-async def read(door: KafkaDoor, group: Group, *records: Record) -> None:
+async def read(door: KafkaDoor, group: Group, *records: Record) -> asyncio.Task[None]:
+    """As FastStream calls it. The task ends when the door wants more."""
     raw = await _without_null_headers(tuple(records), _as_it_is)
-    await door._on_batch(None, cast("Any", SimpleNamespace(raw_message=raw, consumer=group)))
+    message = SimpleNamespace(raw_message=raw, consumer=group)
+    reading = asyncio.create_task(door._on_batch(None, cast("Any", message)))
+    await asyncio.wait({reading}, timeout=0.001)
+    return reading
 
 
 async def batch(door: KafkaDoor, group: Group, *records: Record) -> None:
@@ -160,21 +168,48 @@ class TestOffsets:
 
 
 class TestReadingAhead:
-    async def test_ends_when_too_much_waits_and_goes_on_when_some_of_it_is_taken(
+    async def test_waits_until_all_is_handled_while_little_waits(self, door: KafkaDoor, group: Group, heard: Heard) -> None:
+        heard.may_end.clear()
+        loop = asyncio.create_task(door._handle_loop())
+        reading = await read(door, group, *by("a", 1, 2))
+        await heard.begun.wait()
+        assert not reading.done()
+        heard.may_end.set()
+        await reading
+        assert len(heard.records) == 2
+        loop.cancel()
+
+    async def test_goes_on_while_somebody_may_stand_behind_a_flood_and_ends_when_too_much_waits(
         self, door: KafkaDoor, group: Group, heard: Heard, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kafka, "READ_AHEAD", 5)
-        await read(door, group, *by("a", *range(4)))
-        more = asyncio.create_task(read(door, group, *by("a", *range(4, 8))))
-        done, _ = await asyncio.wait({more}, timeout=0.01)
-        assert not done
-        await door._handle_some()
+        monkeypatch.setattr(kafka, "READ_AHEAD", 2 * MAX_RECORDS + 1)
+        heard.may_end.clear()
+        loop = asyncio.create_task(door._handle_loop())
+        assert (await read(door, group, *by("loud", *range(2 * MAX_RECORDS)))).done()
+        more = await read(door, group, *by("loud", *range(2 * MAX_RECORDS, 3 * MAX_RECORDS)), *by("quiet", 3 * MAX_RECORDS))
+        assert not more.done()
+        heard.may_end.set()
         await more
-        assert (len(heard.records), len(door._backlog)) == (8, 0)
+        assert heard.records[TOGETHER.stop + SHARE].offset == 3 * MAX_RECORDS
+        loop.cancel()
 
     async def test_one_practice_alone_is_handled_by_as_many_as_one_batch_holds(self, door: KafkaDoor, group: Group, heard: Heard) -> None:
-        await batch(door, group, *by("a", *range(3 * TOGETHER)))
-        assert heard.batches == [TOGETHER]
+        await batch(door, group, *by("a", *range(2 * TOGETHER.stop)))
+        assert heard.batches == [TOGETHER.stop]
+
+    async def test_batches_are_as_large_as_fit_into_a_turn_going_by_what_messages_took_lately(
+        self, door: KafkaDoor, group: Group, heard: Heard, clock: list[float]
+    ) -> None:
+        heard.takes = lambda count: clock.__setitem__(0, clock[0] + count * TURN_SECONDS / 50)
+        await read(door, group, *by("a", *range(5000)))
+        for _ in range(30):
+            await door._handle_some()
+        assert heard.batches[0] == TOGETHER.stop
+        assert heard.batches[-1] in {49, 50, 51}
+        heard.takes = lambda count: clock.__setitem__(0, clock[0] + count * TURN_SECONDS)
+        for _ in range(10):
+            await door._handle_some()
+        assert heard.batches[-1] == TOGETHER.start
 
 
 class TestGivingUp:
