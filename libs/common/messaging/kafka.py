@@ -30,7 +30,7 @@ MAX_RECORDS = 500
 """Records read at once."""
 TOGETHER = range(20, 500)
 """Messages in one transaction: so many that they take about ``TURN_SECONDS``, for as long as they take nobody else has a turn."""
-TURN_SECONDS = 0.25
+TURN_SECONDS = 0.5
 READ_AHEAD = 20_000
 """Records read and not finished, at most. So long a flood of one practice may be for those behind it to overtake."""
 CONNECT_RETRY_SECONDS = 0.5
