@@ -41,8 +41,6 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
         await _hold_suspended(events, tx)
         people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]
         times = [e for e in events if isinstance(e.data, AppointmentState)]
-        for event in (e for e in events if isinstance(e.data, practices.PracticeChanged)):
-            await practice_known(event, tx)
         if people:
             await projections.follow_patients(people, tx)
         tags = [e for e in events if isinstance(e.data, patients.PatientTagged | patients.PatientUntagged)]
@@ -57,8 +55,8 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
             moved += await follow_appointments(times, published, tx)
         await bring_to_rest(moved + await deliver(happenings, published, tx, moved), published, tx)
 
-    @consumer.on(practices.PracticeCreated)
-    async def practice_known(event: Received[Any], tx: Tx) -> None:
+    @consumer.on(practices.PracticeCreated, practices.PracticeChanged)
+    async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
         await follow_zone(event.practice_id, tx)
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 import libs.contracts
+from libs.contracts.access import PracticeAccessChanged
 from libs.contracts.actions import ActionResult
 from libs.contracts.envelope import MESSAGES, Event
 from services.workflows.rules.definitions.catalogue import catalogue_findings
@@ -160,6 +161,11 @@ class TestFields:
 
     def test_no_event_of_the_engine_itself_starts_one(self) -> None:
         assert {event for event in TRIGGERS if issubclass(event, ActionResult) or event.type.startswith("vantage.workflows.")} == set()
+
+    def test_none_that_is_held_stands_before_the_news_of_a_reactivation(self) -> None:
+        """What is held keeps its subject waiting. The doors learn of a suspension's end under the practice's own subject."""
+        own = PracticeAccessChanged.subject_template.partition("/")[0]
+        assert [event.type for event in TRIGGERS if event.subject_template.partition("/")[0] == own] == []
 
 
 OFFERED = {action.name: action.model_dump() for action in (SEND_EMAIL, UPDATE_PATIENT)}

@@ -13,12 +13,12 @@ import pytest
 from libs.common.work import Tx, Work
 from libs.contracts.actions import Outcome
 from libs.contracts.notifications import ActionFinished, TaskCreated
-from libs.contracts.practices import PracticeChanged, UserReactivated
+from libs.contracts.practices import UserReactivated
 from services.workflows.commands import published
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
-from services.workflows.tests.engine.world import Visit, definition, practice_created, send, wait
+from services.workflows.tests.engine.world import Visit, definition, send, wait
 
 
 @pytest.fixture
@@ -156,17 +156,6 @@ class TestProjections:
 
 
 class TestEventsOfThePractice:
-    async def test_what_changes_the_practice_starts_workflows_that_see_it_changed(self, engine: BuiltinDriver) -> None:
-        await engine.deliver(practice_created(engine.practice))
-        asked = send(text="{{ practice.name }} {{ event.name }}")
-        await engine.publish(definition(asked, event=PracticeChanged.type, condition="practice.name == 'Oak Street Practice'"))
-        changed = PracticeChanged(
-            changed_practice_id=engine.practice, name="Oak Street Practice", time_zone="Europe/Berlin", version=2, changed=["name"],
-            opening_hours=[], holidays=[],
-        )  # fmt: skip
-        await engine.deliver(Said(uuid4(), changed))
-        assert [request.parameters["text"] for request in await engine.requests()] == ["Oak Street Practice Oak Street Practice"]
-
     async def test_a_task_and_a_user_who_is_back_start_them_as_well(self, engine: BuiltinDriver) -> None:
         for event in (TaskCreated, UserReactivated):
             await engine.publish(definition(wait(), event=event.type))

@@ -2,8 +2,8 @@
 
 Every event of the contracts may, but for those of ``EXCLUDED``: answers to actions and what the engine says itself of runs and
 workflows (a workflow would feed itself), reads of records (nothing has happened, and every look would start one), refusals at a door
-(anybody outside could start runs), what doors keep of whom they let in (the users' and the practice's own events say it), and the
-moments when a practice has nothing that could start (it has just begun) or must not start anything (it is suspended).
+(anybody outside could start runs), what doors keep of whom they let in (the users' and the practice's own events say it), and
+what is said of the practice itself (it has just begun, or is suspended, or the news would stand before its reactivation).
 
 Occasions of our own (a time of a schedule, a person's wish, a call from outside) start the run of the one workflow they name.
 """
@@ -44,8 +44,6 @@ TRIGGERS: tuple[type[Event], ...] = (
     notifications.EmailStatusChanged,
     notifications.TaskCreated,
     notifications.TaskCompleted,
-    practices.PracticeChanged,
-    practices.PracticeReactivated,
     practices.UserInvited,
     practices.InvitationRevoked,
     practices.UserAdded,
@@ -68,6 +66,7 @@ _ANSWER = "the answer to an action: the step that asked takes it"
 _ITSELF = "the engine says it of a run: a workflow it starts would feed itself"
 _OWN = "the engine says it of a workflow: one workflow starts another by name (start_workflow)"
 _READ = "a read of records, kept for disclosure: nothing has happened, and every look would start a run"
+_PRACTICE = "held while the practice is suspended, it would hold up the news of the reactivation behind it"
 _REFUSAL = "a request that was refused, kept for audit: anybody outside could start runs"
 _DOORS = "what the doors of all services keep of whom they let in: the events of users and practices say what happened"
 EXCLUDED: dict[type[Event], str] = {
@@ -101,6 +100,8 @@ EXCLUDED: dict[type[Event], str] = {
     access.MemberAccessChanged: _DOORS,
     access.PracticeAccessChanged: _DOORS,
     practices.PracticeCreated: "the practice has just begun: no workflow of it is published yet",
+    practices.PracticeChanged: _PRACTICE,
+    practices.PracticeReactivated: _PRACTICE,
     practices.PracticeSuspended: "nothing starts in a practice that is suspended",
 }
 """The events that start nothing, each with the reason."""
