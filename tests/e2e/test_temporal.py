@@ -28,8 +28,8 @@ BOOKINGS = 200
 PRACTICES = 2
 ANY_STATUS = ("running", "completed", "failed", "cancelled")
 EVERY_PROCESS = (*SERVICES, "connect", "kafka", "postgres", "temporal")
-ON_THE_WAY_IN = ("scheduling", "workflows", "temporal", "kafka", "notifications")
-"""What a run's beginning goes through."""
+ON_THE_WAY_IN = ("workflows", "temporal")
+"""What a beginning run is handed between; the others are killed while all go on."""
 
 GOES_ON_WHEN_CONFIRMED: dict[str, Any] = {
     "name": "Intake and thanks",
