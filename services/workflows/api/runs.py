@@ -167,21 +167,7 @@ def run_routes() -> Routes:
             views = [RunView.model_validate(dict(row)) for row in found]
             return door.page(views, limit, lambda view: (view.started_at.isoformat(), view.id))
 
-    @router.get("/runs/stuck", response_model=Page[StuckCause], **needs(Permission.RUNS_READ))
-    async def stuck(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[StuckCause]:
-        """List what somebody has to look at, runs and schedules, and why; the oldest first. It leaves the list when the cause is gone."""
-        async with door.work() as tx:
-            found = await everything_stuck(tx, after=door.position(cursor), limit=limit)
-            views = [StuckCause.model_validate(dict(row)) for row in found]
-            return door.page(views, limit, lambda view: (view.raised_at.isoformat(), view.place))
-
-    @router.get("/runs/unknown-effects", response_model=Page[UnknownEffect], **needs(Permission.RUNS_READ))
-    async def unknown(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[UnknownEffect]:
-        """List what was asked for and never answered for: steps whose outcome is unknown, the oldest first."""
-        async with door.work() as tx:
-            found = await unknown_effects(tx, after=door.position(cursor), limit=limit)
-            views = [UnknownEffect.model_validate(dict(row)) for row in found]
-            return door.page(views, limit, lambda view: (view.since.isoformat(), view.run_id, view.step_id))
+    _to_look_at(router)
 
     @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:
@@ -197,6 +183,26 @@ def run_routes() -> Routes:
             return await door.answer(tx, RunDetail(**view, steps=steps, stuck=stuck, resolutions=said))
 
     return router
+
+
+def _to_look_at(router: Routes) -> None:
+    """Before the routes that take an id: these words are none."""
+
+    @router.get("/runs/stuck", response_model=Page[StuckCause], **needs(Permission.RUNS_READ))
+    async def stuck(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[StuckCause]:
+        """List what somebody has to look at, runs and schedules, and why; the oldest first. It leaves the list when the cause is gone."""
+        async with door.work() as tx:
+            found = await everything_stuck(tx, after=door.position(cursor), limit=limit)
+            views = [StuckCause.model_validate(dict(row)) for row in found]
+            return door.page(views, limit, lambda view: (view.raised_at.isoformat(), view.place))
+
+    @router.get("/runs/unknown-effects", response_model=Page[UnknownEffect], **needs(Permission.RUNS_READ))
+    async def unknown(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[UnknownEffect]:
+        """List what was asked for and never answered for: steps whose outcome is unknown, the oldest first."""
+        async with door.work() as tx:
+            found = await unknown_effects(tx, after=door.position(cursor), limit=limit)
+            views = [UnknownEffect.model_validate(dict(row)) for row in found]
+            return door.page(views, limit, lambda view: (view.since.isoformat(), view.run_id, view.step_id))
 
 
 def steering_routes(published: PublishedWorkflows) -> Routes:
