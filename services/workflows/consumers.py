@@ -39,15 +39,7 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         """What is known first, then what follows from it: an expression sees the state its event reports."""
         await _hold_suspended(events, tx)
-        people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]
-        times = [e for e in events if isinstance(e.data, AppointmentState)]
-        if people:
-            await projections.follow_patients(people, tx)
-        tags = [e for e in events if isinstance(e.data, patients.PatientTagged | patients.PatientUntagged)]
-        if tags:
-            await projections.follow_tags(tags, tx)
-        if times:
-            await projections.follow_appointments(times, tx)
+        times = await _learn(events, tx)
         happenings = [Happening.of(event) for event in events]
         # Before runs follow their appointment: one that waits for its time takes the move, and no second one starts.
         moved = await start_runs(happenings, published, tx)
@@ -80,3 +72,17 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
         """No run starts or goes on for a suspended practice: its messages wait, each in its place, until it is reactivated."""
         if await access.suspended({event.practice_id for event in events}, tx):
             raise PracticeHeld
+
+
+async def _learn(events: list[Received[Any]], tx: Tx) -> list[Received[Any]]:
+    """Take over what events report of patients and appointments; returns those of appointments."""
+    people = [e for e in events if isinstance(e.data, patients.PatientRegistered | patients.PatientUpdated)]
+    times = [e for e in events if isinstance(e.data, AppointmentState)]
+    if people:
+        await projections.follow_patients(people, tx)
+    tags = [e for e in events if isinstance(e.data, patients.PatientTagged | patients.PatientUntagged)]
+    if tags:
+        await projections.follow_tags(tags, tx)
+    if times:
+        await projections.follow_appointments(times, tx)
+    return times

@@ -125,9 +125,9 @@ class KafkaDoor:
 
     @property
     def assigned(self) -> bool:
-        """Whether the group has given us partitions; False while it is rebalancing."""
+        """Whether the group has given us partitions, and somebody handles what comes; False while it is rebalancing."""
         consumer = self._subscriber.consumer
-        return consumer is not None and bool(consumer.assignment())
+        return consumer is not None and bool(consumer.assignment()) and not any(loop.done() for loop in self._loops)
 
     async def give_up(self, partitions: Collection[Partition]) -> None:
         """Finish and commit the batch in hand, so that the next reader of these partitions begins there; forget what waits of them.
@@ -173,6 +173,8 @@ class KafkaDoor:
     async def _handle_some(self) -> None:
         async with self._in_hand:
             records = self._backlog.take(self._together())
+            if not records:  # given up while we waited for our turn
+                return
             began = monotonic()
             try:
                 await self._batches.handle(records)

@@ -226,6 +226,16 @@ class TestGivingUp:
         assert group.committed == [{TopicPartition(TOPIC, 0): SHARE, TopicPartition(TOPIC, 1): 2}]
         assert len(door._backlog) == 0
 
+    async def test_of_all_that_waits_leaves_the_handler_at_work(self, door: KafkaDoor, group: Group, heard: Heard) -> None:
+        await read(door, group, *by("a", 1))
+        async with door._in_hand:
+            turn = asyncio.create_task(door._handle_some())
+            await asyncio.wait({turn}, timeout=0.001)
+            door._backlog.give_up({(TOPIC, 0)})
+        await turn
+        await batch(door, group, *by("a", 1))
+        assert [record.offset for record in heard.records] == [1]
+
     async def test_does_not_wait_for_ever_and_what_is_finished_later_is_not_committed(
         self, door: KafkaDoor, group: Group, heard: Heard, monkeypatch: pytest.MonkeyPatch
     ) -> None:
