@@ -11,11 +11,11 @@ from uuid import UUID
 from libs.common.logging import get_logger
 from libs.common.telemetry import Cause
 from libs.common.work import Tx
-from services.workflows.commands.handover import hand_over_events
+from services.workflows.commands.handover import hand_over_events, keep_events
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.rows import RunRow, run_of
-from services.workflows.commands.runs import move_runs, parsed
+from services.workflows.commands.runs import move_runs, parsed, raise_broken
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, exits_of
 from services.workflows.queries.runs import events_since, open_waits, runs_for_change
@@ -48,7 +48,8 @@ async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx
     """Tell runs that wait what happened, in the order it came: a run meets each event where the ones before it have left it.
 
     ``moved`` is what these happenings have done already: what started a run, or moved it on, is not what it then waits for.
-    Runs of the durable engine meet them in the same order, when they come to it.
+    Runs of the durable engine meet them in the same order, when they come to it. For those whose version compiles no more they are
+    kept likewise, and the runs are raised.
     """
     places = {str(happening.id): place for place, happening in enumerate(happenings)}
     reached = {change.run.key: places.get(change.cause.causation_id, -1) for change in moved}
@@ -56,6 +57,7 @@ async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx
     later = _met_later([one for one in meetings if one.run["engine"] != BUILTIN], happenings)
     if later:
         await hand_over_events(later, tx)
+    await _keep_for_broken([one for one in meetings if one.run["engine"] == BUILTIN], happenings, published, tx)
     changes: list[Change] = []
     for _ in range(MAX_ROUNDS):
         inputs = await _next_that_fit([one for one in meetings if one.run["engine"] == BUILTIN], published, tx)
@@ -67,8 +69,17 @@ async def deliver(happenings: list[Happening], published: PublishedWorkflows, tx
     return changes
 
 
+async def _keep_for_broken(meetings: list[_Meeting], happenings: list[Happening], published: PublishedWorkflows, tx: Tx) -> None:
+    runs = {one.key: one.run for one in meetings if one.run["status"] == Status.RUNNING}
+    usable = await published.usable(runs, tx)
+    broken = {key: row for key, row in runs.items() if key not in usable}
+    if broken:
+        await keep_events(_met_later([one for one in meetings if one.key in broken], happenings), tx)
+        await raise_broken(broken.values(), tx)
+
+
 def _met_later(meetings: list[_Meeting], happenings: list[Happening]) -> list[tuple[Key, Happening]]:
-    """For runs of the durable engine, in the order things happened: what they wait for now, and all about them that comes behind it.
+    """For runs that meet them later, in the order things happened: what they wait for now, and all about them that comes behind it.
 
     Each event may bring such a run to a wait for the next one, and by then this batch is over.
     """
@@ -196,13 +207,13 @@ class _Judge:
 
     @classmethod
     async def of(cls, happenings: list[Happening], runs: Mapping[Key, Any], published: PublishedWorkflows, tx: Tx) -> _Judge:
-        versions = {key: await published.version(key[0], row["workflow_id"], row["version"], tx) for key, row in runs.items()}
+        versions = await published.usable(runs, tx)
         world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx)
         return cls(runs, versions, world)
 
     def fits(self, happening: Happening, key: Key, wait: Mapping[str, Any]) -> bool:
         row = self._runs.get(key)
-        if row is None or row["status"] != Status.RUNNING:
+        if row is None or row["status"] != Status.RUNNING or key not in self._versions:
             return False
         rule = self._versions[key].awaited[wait["step_id"]][wait["number"]]
         if rule.when is None:

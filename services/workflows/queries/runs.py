@@ -45,6 +45,15 @@ async def runs(tx: Tx, *, after: tuple[str, ...] | None, limit: int, **wanted: A
     )  # fmt: skip
 
 
+async def kept_for(keys: list[Key], tx: Tx) -> list[Key]:
+    """Of these runs those for which something was kept that they have yet to take up."""
+    rows = await tx.rows(
+        "SELECT DISTINCT i.practice_id, i.run_id FROM run_input i JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, run_id) USING (practice_id, run_id)",
+        [key[0] for key in keys], [key[1] for key in keys],
+    )  # fmt: skip
+    return [(row["practice_id"], row["run_id"]) for row in rows]
+
+
 async def stuck_causes(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
     """Why somebody has to look at a run."""
     return await tx.rows("SELECT * FROM stuck WHERE practice_id = $1 AND run_id = $2 ORDER BY since, step_id", tx.practice_id, run_id)

@@ -16,6 +16,7 @@ DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.p
     AND NOT EXISTS (SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.due_at < $2 AND NOT m.held)
   WHEN 'keeps_failing' THEN (r.waiting OR r.paused)
     AND NOT EXISTS (SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.postponed > 0)
+    AND (r.engine <> 'builtin' OR NOT EXISTS (SELECT FROM run_input i WHERE i.practice_id = s.practice_id AND i.run_id = s.run_id))
   ELSE NOT EXISTS (SELECT FROM step t WHERE t.practice_id = s.practice_id AND t.run_id = s.run_id AND t.step_id = s.step_id
       AND t.status IN ('requested', 'unknown'))
     AND (s.code <> 'nothing_to_wait_for' OR EXISTS (SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)
@@ -80,6 +81,17 @@ async def forgotten(tx: Tx) -> list[UUID]:
         tx.practice_id,
     )
     return [row["workflow_id"] for row in rows]
+
+
+async def kept_back(limit: int, tx: Tx) -> list[asyncpg.Record]:
+    """Runs of the built-in engine for which something is kept: it could not be taken up when it came."""
+    return await tx.rows(
+        """
+        SELECT r.* FROM run r WHERE r.practice_id = $1 AND r.engine = 'builtin'
+          AND r.id IN (SELECT run_id FROM run_input WHERE practice_id = $1) ORDER BY r.id LIMIT $2
+        """,
+        tx.practice_id, limit,
+    )  # fmt: skip
 
 
 async def standing(since: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
