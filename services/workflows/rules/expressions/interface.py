@@ -96,7 +96,9 @@ class Expressions(Protocol):
 
 _HAS = re.compile(r"\bhas\s*\(")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_STRINGS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+STRING = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
+"""A string literal, as a regular expression."""
+_STRINGS = re.compile(STRING)
 
 
 def without_strings(text: str) -> str:
