@@ -35,6 +35,9 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "a filter that fails for some": definition(condition="patient.email.size() > 3"),
     "a wait that sees later news": definition(wait("PT3H"), send(text="{{ patient.given_name }} {{ appointment.status }}")),
     "a tag that is given while it waits": definition(wait("PT3H"), send() | {"when": "'VIP' in patient.tags"}),
+    "conditions about the time": definition(
+        wait("PT3H"), send(text="{{ now }}", when="now < appointment.starts_at - duration('93h')"), condition="appointment.starts_at > now"
+    ),
     "once": definition(send()) | {"enrolment": {"policy": "once"}},
     "once again after a while": definition(send()) | {"enrolment": {"policy": "once", "again_after": "PT4H"}},
     "once while active": definition(wait("PT6H"), send()) | {"enrolment": {"policy": "once_while_active"}},

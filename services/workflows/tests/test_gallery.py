@@ -27,6 +27,7 @@ from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.definitions.reading import read_definition
+from services.workflows.rules.definitions.trigger_checks import trigger_findings
 from services.workflows.rules.gallery import GALLERY, filled
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
@@ -120,7 +121,7 @@ class TestEveryEntry:
         actions = {name: description.model_dump() for name, description in offered().items()}
         around = Surrounding(uuid4(), "Mine", actions)
         assert list(compile_definition(definition).warnings) == []
-        assert output_findings(definition, actions) == []
+        assert [*trigger_findings(definition), *output_findings(definition, actions)] == []
         assert catalogue_findings(definition, actions) == []
         assert analysed(definition, around) == []
 
