@@ -18,6 +18,7 @@ from libs.contracts.scheduling import (
     AppointmentCancelled,
     AppointmentConfirmed,
     AppointmentRescheduled,
+    AppointmentStatus,
     AppointmentsViewed,
 )
 from services.scheduling.model import Appointment
@@ -144,8 +145,8 @@ async def _patient(cmd: BookAppointment, attendee: AttendeeDetails, tx: Tx) -> U
 
 
 async def confirm_appointment(appointment_id: UUID, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
-    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``AlreadyConfirmed``, ``AppointmentIsCancelled``."""
-    appointment = await _for_change(appointment_id, tx, if_version)
+    """Raises what ``Appointment.confirm`` does, ``AppointmentNotFound``, ``VersionMismatch``."""
+    appointment = await appointment_for_change(appointment_id, tx, if_version)
     appointment.confirm(tx.now)
     tx.emit(AppointmentConfirmed(**appointment.state()))
     return AppointmentView.of(appointment)
@@ -156,7 +157,7 @@ async def reschedule_appointment(
 ) -> AppointmentView:
     """Raises what ``Appointment.move`` does, ``AppointmentNotFound``, ``VersionMismatch``, ``SlotTaken``, ``EndsBeforeStart``."""
     check_times(cmd.starts_at, cmd.ends_at)
-    appointment = await _for_change(appointment_id, tx, if_version)
+    appointment = await appointment_for_change(appointment_id, tx, if_version)
     before = {"previous_starts_at": appointment.starts_at, "previous_ends_at": appointment.ends_at}
     appointment.move(cmd.starts_at, cmd.ends_at, tx.now)
     await _write(tx)
@@ -165,8 +166,8 @@ async def reschedule_appointment(
 
 
 async def cancel_appointment(appointment_id: UUID, cmd: CancelAppointment, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
-    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``KeptByCalcom``, ``AlreadyCancelled``."""
-    appointment = await _for_change(appointment_id, tx, if_version)
+    """Raises what ``Appointment.cancel`` does, ``AppointmentNotFound``, ``VersionMismatch``."""
+    appointment = await appointment_for_change(appointment_id, tx, if_version)
     appointment.cancel(tx.now)
     tx.emit(AppointmentCancelled(**appointment.state(), reason=cmd.reason))
     return AppointmentView.of(appointment)
@@ -182,16 +183,24 @@ async def show_appointment(appointment_id: UUID, tx: Tx) -> AppointmentView:
 
 
 async def list_appointments(
-    tx: Tx, *, since: datetime | None, until: datetime | None, patient_id: UUID | None, after: tuple[str, ...] | None, limit: int
+    tx: Tx,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    patient_id: UUID | None,
+    status: AppointmentStatus | None,
+    after: tuple[str, ...] | None,
+    limit: int,
 ) -> list[AppointmentView]:
     """By start; one more than ``limit`` when there is more. That they were read is said in the same transaction."""
-    found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, after=after, limit=limit)
+    found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, status=status, after=after, limit=limit)
     if found:
         tx.emit(AppointmentsViewed(appointment_ids=[appointment.id for appointment in found[:limit]], view="list"))
     return [AppointmentView.of(appointment) for appointment in found]
 
 
-async def _for_change(appointment_id: UUID, tx: Tx, if_version: int | None) -> Appointment:
+async def appointment_for_change(appointment_id: UUID, tx: Tx, if_version: int | None) -> Appointment:
+    """Held until the transaction ends. Raises ``AppointmentNotFound``, ``VersionMismatch``."""
     appointment = await appointment_by_id(appointment_id, tx, for_update=True)
     if appointment is None:
         raise AppointmentNotFound
