@@ -37,7 +37,9 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
         notifications.EmailAccepted,
         notifications.EmailStatusChanged,
         notifications.TaskCreated,
+        notifications.TaskUpdated,
         notifications.TaskCompleted,
+        notifications.TaskReopened,
     )
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         await add_to_timeline(events, tx)

@@ -6,9 +6,9 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime
 
 from libs.common.auth import Permission
+from libs.common.command import Moment
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, WorkDep, needs
 from libs.contracts.scheduling import AppointmentStatus
 from services.scheduling.commands.appointments import (
@@ -48,8 +48,8 @@ def _keep(router: Routes) -> None:
     @router.get("", response_model=Page[AppointmentView], **needs(Permission.APPOINTMENTS_READ))
     async def list_page(
         door: DoorDep,
-        since: Annotated[AwareDatetime | None, Query(description="Starting at or after; RFC 3339.")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Starting before; RFC 3339.")] = None,
+        since: Annotated[Moment | None, Query(description="Starting at or after; RFC 3339.")] = None,
+        until: Annotated[Moment | None, Query(description="Starting before; RFC 3339.")] = None,
         patient_id: UUID | None = None,
         status: AppointmentStatus | None = None,
         limit: LimitQuery = 50,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, StringConstraints, model_validator
 from sqlalchemy.exc import DBAPIError
 
-from libs.common.command import Command, Line
+from libs.common.command import Command, Line, Moment
 from libs.common.db import SERIALIZATION_FAILURES
 from libs.common.errors import Conflict, NotFound, VersionMismatch
 from libs.common.work import Tx
@@ -27,7 +27,6 @@ from services.scheduling.rules.appointments import check_time_zone, check_times
 from services.scheduling.rules.attendees import AttendeeDetails, normal_email, normal_phone
 
 EXCLUSION_VIOLATION = "23P01"
-Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 Resource = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
 
 
@@ -64,8 +63,8 @@ class AttendeeCommand(Command):
 class BookAppointment(Command):
     """For a patient, or for an attendee who is matched to one now or when they are registered."""
 
-    starts_at: Utc
-    ends_at: Utc
+    starts_at: Moment
+    ends_at: Moment
     resource: Resource
     title: Line
     time_zone: Line = "UTC"
@@ -81,8 +80,8 @@ class BookAppointment(Command):
 
 
 class RescheduleAppointment(Command):
-    starts_at: Utc
-    ends_at: Utc
+    starts_at: Moment
+    ends_at: Moment
 
 
 class CancelAppointment(Command):
