@@ -83,7 +83,8 @@ class TestVerdict:
         [
             (Answer(204), [], Verdict.DONE), (Answer(200), [201], Verdict.FAILED), (Answer(404), [404], Verdict.DONE),
             (Answer(302), [], Verdict.FAILED), (Answer(400), [], Verdict.FAILED), (Answer(410), [], Verdict.FAILED),
-            (Answer(429), [], Verdict.AGAIN), (Answer(500), [], Verdict.AGAIN), (Answer(503), [], Verdict.AGAIN),
+            (Answer(429), [], Verdict.AGAIN), (Answer(503), [], Verdict.AGAIN), (Answer(500), [], Verdict.UNKNOWN),
+            (Answer(502), [], Verdict.UNKNOWN), (Answer(504), [], Verdict.UNKNOWN), (Answer(504), [504], Verdict.DONE),
             (Answer(None, "connect_failed", arrived=False), [], Verdict.AGAIN), (Answer(None, "timeout"), [], Verdict.UNKNOWN),
             (Answer(None, "connection_lost"), [], Verdict.UNKNOWN), (Answer(None, "url_refused", arrived=False), [], Verdict.FAILED),
             (Answer(None, "address_refused", arrived=False), [], Verdict.FAILED),

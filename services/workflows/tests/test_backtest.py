@@ -34,6 +34,7 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "a filter": definition(send(text="Dear {{ patient.given_name }}"), condition="patient.email != null"),
     "a filter that fails for some": definition(condition="patient.email.size() > 3"),
     "a wait that sees later news": definition(wait("PT3H"), send(text="{{ patient.given_name }} {{ appointment.status }}")),
+    "a tag that is given while it waits": definition(wait("PT3H"), send() | {"when": "'VIP' in patient.tags"}),
     "once": definition(send()) | {"enrolment": {"policy": "once"}},
     "once again after a while": definition(send()) | {"enrolment": {"policy": "once", "again_after": "PT4H"}},
     "once while active": definition(wait("PT6H"), send()) | {"enrolment": {"policy": "once_while_active"}},
@@ -71,6 +72,7 @@ def history(dice: random.Random) -> list[tuple[datetime, Any]]:
         details = PatientDetails(given_name="Kira", family_name="Lorenz", email="kira.lorenz@patients.example")
         update = PatientUpdated(patient_id=visit.patient_id, version=2, changed=["email"], details=details)
         said.append((at + timedelta(minutes=dice.randint(30, 600)), update))
+    said += [(START + timedelta(minutes=90 + 17 * number), visit.tagged("VIP").message) for number, visit in enumerate(people[:4])]
     late = Visit(email="jo.rank@patients.example")
     said += [(START + HOURS, late.unmatched().message), (START + 2 * HOURS, late.registered().message)]
     said.append((START + 3 * HOURS, late.matched().message))

@@ -345,6 +345,18 @@ class TestPeople:
         ((action, parameters),) = await practice_of.asked()
         assert (action, parameters["subject"]) == ("send_email", "Greetings from Elm Street Practice")
 
+    @pytest.mark.parametrize(("today", "greeted"), [("2026-02-28", True), ("2028-02-28", False), ("2028-02-29", True), ("2026-03-01", False)])
+    async def test_who_was_born_on_a_leap_day_is_greeted_once_a_year(self, practice_of: Practice, today: str, greeted: bool) -> None:
+        driver = practice_of.driver
+        driver.now = datetime.fromisoformat(f"{today}T00:30:00+00:00").astimezone(UTC)
+        await driver.deliver(person(birth_date=date(1984, 2, 29)), person(birth_date=date(1984, 2, 27)))
+        await practice_of.takes("birthday-greeting")
+        for _ in range(12):
+            await driver.pass_time(HOURS)
+            while await take_turns(driver.work, driver.published):
+                pass
+        assert len(await practice_of.asked()) == greeted
+
     async def test_an_address_mails_come_back_from_is_checked_once_a_week(self, practice_of: Practice) -> None:
         await practice_of.takes("email-bounced")
         visit = await visit_in(practice_of, DAYS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+import re
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -29,10 +30,17 @@ StepId = Annotated[str, StringConstraints(pattern=STEP_ID)]
 EventType = Annotated[str, StringConstraints(max_length=200)]
 
 
-def _no_boolean(value: Any) -> Any:
-    """True would pass for one second."""
+_MONTHS = re.compile(r"[+-]?P[^T]*M", re.IGNORECASE)
+
+
+def _a_duration(value: Any) -> Any:
+    """True would pass for one second, P5M (meant as PT5M) for a hundred and fifty days, 12:00 (meant as noon) for twelve hours."""
     if isinstance(value, bool):
         raise PydanticCustomError("boolean_for_number", "A duration belongs here, not true or false.")
+    if isinstance(value, str) and _MONTHS.match(value):
+        raise PydanticCustomError("month_for_minutes", "Months differ in length: write days (P30D). Five minutes are PT5M.")
+    if isinstance(value, str) and ":" in value:
+        raise PydanticCustomError("clock_for_duration", "This reads like a time of day. Twelve hours are PT12H.")
     return value
 
 
@@ -43,7 +51,7 @@ def _of_the_clock(value: Any) -> Any:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_no_boolean)]
+Duration = Annotated[timedelta, BeforeValidator(_a_duration)]
 Clock = Annotated[time, BeforeValidator(_of_the_clock)]
 
 
