@@ -70,6 +70,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/patients/{patient_id}/notes": {"text": "Was called."},
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
+    "POST /v1/tasks": {"title": "Call back", "patient_id": "{patient_id}"},
+    "PATCH /v1/tasks/{task_id}": {"title": "Call back"},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/runs": {"patient_id": "{patient_id}"},
     "POST /v1/workflows/{workflow_id}/runs/preview": EXAMPLES["POST /v1/workflows/{workflow_id}/runs/preview"],

@@ -5,7 +5,8 @@ one) and what signs them; a ``url`` of null is told nothing. ``POST /_control/bo
 ``POST /_control/resend {"uid", "times"}`` delivers the last webhook of a booking again, byte for byte.
 ``POST /_control/event_type {"id", "host"?, "lengths"?, "confirms"?, "seats"?, "gone"?}`` makes an event type another than the
 usual: half an hour, confirmed at once, with a host of its own. ``POST /_control/decide {"uid", "verb"}`` is the host's confirm or
-decline. ``POST /_control/revoke {"key"}`` takes an API key back.
+decline. ``POST /_control/no_show {"uid", "no_show"?}`` is the host's mark, or its taking back. ``POST /_control/revoke {"key"}`` takes
+an API key back.
 Sources: Cal.com API v2 reference (2024-08-13 for bookings), webhook documentation (2021-10-20).
 """
 
@@ -27,7 +28,17 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from libs.testing.simulators.calcom_shapes import is_asked_for, now_text, older_view_of, payload_of, problem, read_time, utc_text, view_of
+from libs.testing.simulators.calcom_shapes import (
+    is_asked_for,
+    no_show_payload_of,
+    now_text,
+    older_view_of,
+    payload_of,
+    problem,
+    read_time,
+    utc_text,
+    view_of,
+)
 from libs.testing.simulators.control import Faults, Record, main, simulator
 
 API_VERSION = "2024-08-13"
@@ -52,6 +63,7 @@ class CalcomSimulator:
             Route("/_control/webhook", self.subscribe, methods=["POST"]),
             Route("/_control/event_type", self.set_event_type, methods=["POST"]),
             Route("/_control/decide", self.decide, methods=["POST"]),
+            Route("/_control/no_show", self.mark_no_show, methods=["POST"]),
             Route("/_control/revoke", self.revoke, methods=["POST"]),
             Route("/_control/book", self.book, methods=["POST"]),
             Route("/_control/resend", self.resend, methods=["POST"]),
@@ -165,6 +177,13 @@ class CalcomSimulator:
         trigger = "BOOKING_CREATED" if body["verb"] == "confirm" else "BOOKING_REJECTED"
         return JSONResponse({"webhook": await self._tell(trigger, booking)})
 
+    async def mark_no_show(self, request: Request) -> Response:
+        """The host marks the guest as no-show, or takes the mark back."""
+        body = await request.json()
+        booking = self._bookings[body["uid"]]
+        booking["no_show"], booking["updatedAt"] = bool(body.get("no_show", True)), now_text()
+        return JSONResponse({"webhook": await self._tell("BOOKING_NO_SHOW_UPDATED", booking)})
+
     async def book(self, request: Request) -> Response:
         """A patient books on the page: ``{"name", "email", "start", "minutes"?, "phone"?, "host"?, "url"?, "secret"?}``."""
         body = await request.json()
@@ -261,13 +280,9 @@ class CalcomSimulator:
             where = webhooks.get(booking["key"], webhooks.get("*"))
             if where is None or where["url"] is None:
                 return None
-        raw = json.dumps(
-            {
-                "triggerEvent": trigger,
-                "createdAt": now_text(),
-                "payload": payload_of(booking, self._bookings.get(booking["previous"] or "")),
-            }
-        ).encode()
+        about_guests = trigger == "BOOKING_NO_SHOW_UPDATED"
+        payload = no_show_payload_of(booking) if about_guests else payload_of(booking, self._bookings.get(booking["previous"] or ""))
+        raw = json.dumps({"triggerEvent": trigger, "createdAt": now_text(), "payload": payload}).encode()
         headers = {
             "content-type": "application/json", "x-cal-webhook-version": "2021-10-20",
             "x-cal-signature-256": hmac.new(where["secret"].encode(), raw, hashlib.sha256).hexdigest(), "x-simulator-url": where["url"],

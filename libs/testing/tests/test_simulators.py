@@ -219,6 +219,19 @@ class TestCalcom:
         assert (new["rescheduledFromUid"], new["icsUid"], told["payload"]["iCalSequence"]) == (old["uid"], old["icsUid"], 1)
         assert (await client.post(path, json={"start": NINE}, headers=CAL)).status_code == 400
 
+    async def test_a_guest_is_marked_as_no_show_and_no_more(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        booking = await self.book(client)
+        for marked, word in ((True, "marked"), (False, "unmarked")):
+            await client.post("/_control/no_show", json={"uid": booking["uid"], "no_show": marked})
+            told = self.told(receiver)
+            assert told["triggerEvent"] == "BOOKING_NO_SHOW_UPDATED"
+            assert told["payload"] == {
+                "message": f"mira@mail.example {word} as no-show", "attendees": [{"email": "mira@mail.example", "noShow": marked}],
+                "bookingUid": booking["uid"], "bookingId": booking["id"],
+            }  # fmt: skip
+            shown = (await client.get(f"/v2/bookings/{booking['uid']}", headers=CAL)).json()["data"]
+            assert shown["attendees"][0]["absent"] is marked
+
     async def test_a_cancelled_booking_says_why_and_frees_its_slot(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
         booking = await self.book(client)
         path = f"/v2/bookings/{booking['uid']}/cancel"

@@ -219,8 +219,8 @@ class Awaited(Part):
 class Exit(Awaited):
     """An event that ends the run: ``about`` its own appointment, or anything of its patient.
 
-    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, cancelled, matched) where a run can be about
-    an appointment, unless ``when`` compares with ``trigger.appointment_id``; else the patient. A run about no appointment goes by its patient.
+    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, completed and so on, not booked) where a
+    run can be about an appointment, unless ``when`` compares with ``trigger.appointment_id``; else the patient. A run about no appointment goes by its patient.
     """
 
     about: Literal["patient", "appointment"] | None = None
@@ -229,8 +229,8 @@ class Exit(Awaited):
 class WaitForStep(Part):
     """Go on with the first of several events about the same patient or appointment, or after ``timeout``.
 
-    ``about`` left out, saving decides: the run's own appointment when each event is news of one (confirmed, moved, cancelled,
-    matched) and none compares with ``trigger.appointment_id``, where a run is about an appointment; else the patient.
+    ``about`` left out, saving decides: the run's own appointment when each event is news of one (confirmed, moved, completed
+    and so on, not booked) and none compares with ``trigger.appointment_id``, where a run is about an appointment; else the patient.
     ``look_back`` counts events from before the step as well, but none twice. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
     ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data (as JSON: times are texts),
     ``steps.<id>.id`` its id; all three are null after a time-out.
