@@ -38,7 +38,7 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "tag_id": (("patients.tag", {}),),
     "note_id": (("patients.note", {}),),
     "filter_id": (("patients.patient_filter", _SHARED),),
-    "saved_filter": (("patients.patient_filter", {**_SHARED, "key": "applied"}),),
+    "saved_filter": (("patients.patient_filter", {**_SHARED, "key": "applied"}), ("workflows.patient_filter", _SHARED)),
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
@@ -77,7 +77,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment_id}/cancel": {},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/runs": {"patient_id": "{patient_id}"},
-    "POST /v1/workflows/{workflow_id}/runs/preview": EXAMPLES["POST /v1/workflows/{workflow_id}/runs/preview"],
+    "POST /v1/workflows/{workflow_id}/runs/preview": {"saved_filter": "{saved_filter}"},
     "POST /v1/workflows/{workflow_id}/webhook-secret": {},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "wishes no messages"},
     "POST /v1/runs/{run_id}/rerun": {},
