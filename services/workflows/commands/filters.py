@@ -19,7 +19,10 @@ from libs.contracts.patients import FilterVisibility
 from services.workflows.queries.world import saved_filter
 from services.workflows.rules.conditions.selecting import NoFilter, PatientFilter, patient_filter
 from services.workflows.rules.conditions.written import Condition
+from services.workflows.rules.definitions.definition import ScheduleTrigger, Trigger
+from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.expressions.engines import Engine
+from services.workflows.rules.findings import Finding
 
 ON_ITS_WAY = timedelta(minutes=10)
 """How long after it was saved a filter that is not known here may still be on its way."""
@@ -93,6 +96,21 @@ async def saved(filter_id: UUID, version: int | None, engine: Engine, tx: Tx) ->
     except NoFilter as error:
         raise FilterInvalid(pointer="/saved_filter", reason=str(error), at=f"/condition{error.pointer}") from None
     return Wanted(condition, compiled, FilterUsed(id=filter_id, name=row["name"], version=row["version"]))
+
+
+async def filter_findings(trigger: Trigger, tx: Tx) -> list[Finding]:
+    """What stops a schedule from starting runs for the patients of its saved filter."""
+    if not isinstance(trigger, ScheduleTrigger) or trigger.saved_filter is None:
+        return []
+    row = await saved_filter(tx.practice_id, trigger.saved_filter, tx)
+    if row is None or row["removed"] or row["visibility"] != FilterVisibility.SHARED:
+        hint = "a shared one; news of one that was saved just now takes a moment"
+        return [Finding("unknown_filter", "/trigger/saved_filter", "No shared filter of this id is known here.", hint=hint)]
+    try:
+        patient_filter(CONDITION.validate_python(row["condition"]), CelCpp)
+    except NoFilter as error:
+        return [Finding("unusable_filter", "/trigger/saved_filter", f"The saved filter cannot be evaluated here: {error}")]
+    return []
 
 
 def _young(made: UUID, now: datetime) -> bool:

@@ -72,6 +72,20 @@ class SchedulesSuite:
         asked = [(request.step_id, request.patient_id) for request in await engine.requests()]
         assert sorted(asked, key=str) == sorted([("report", None), *(("each", one) for one in people)], key=str)
 
+    async def test_a_saved_filter_says_for_whom_each_time(self, engine: EngineDriver) -> None:
+        await engine.deliver(practice_created(engine.practice))
+        with_mail, without = await registered(engine, Visit(), Visit(email=None))
+        kept = Kept()
+        await engine.deliver(kept.saved())
+        await engine.publish({"trigger": DAILY | {"for_each": "patient", "saved_filter": str(kept.id)}, "steps": [send()]})
+        await engine.pass_time(timedelta(days=1))
+        await engine.take_turns()
+        assert [request.patient_id for request in await engine.requests()] == [with_mail]
+        await engine.deliver(kept.changed(condition=HAS_NO_EMAIL))
+        await engine.pass_time(timedelta(days=1))
+        await engine.take_turns()
+        assert [request.patient_id for request in await engine.requests()] == [with_mail, without]
+
     async def test_a_run_that_goes_on_is_not_overtaken(self, engine: EngineDriver) -> None:
         await engine.deliver(practice_created(engine.practice))
         await engine.publish({"trigger": DAILY | {"overlap": "skip"}, "steps": [wait("P3D")]})
