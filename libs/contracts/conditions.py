@@ -7,10 +7,13 @@ each makes of a block is its own, what a block means is the same: an empty field
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_serializer
 
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MAX_PARTS = 200
 MAX_DEPTH = 16
 MAX_CHARACTERS = 4000
@@ -24,15 +27,29 @@ OPPOSITES = {
 """Operators that hold where their positive does not."""
 
 TEXT_OPERATORS = ("equals", "contains", "starts_with", "ends_with", "one_of")
+DAY_OPERATORS = ("before", "after")
+"""What a text that is a day can be asked beside: strictly before or after a day."""
+
 LIST_OPERATORS = ("contains", "contains_any", "contains_all")
 EMPTINESS = "is_empty"
 """What every kind of field can be asked."""
 
-PATIENT_FIELDS: dict[str, Literal["text", "texts"]] = {
+PATIENT_FIELDS: dict[str, Literal["text", "day", "texts"]] = {
     "patient.id": "text", "patient.given_name": "text", "patient.family_name": "text", "patient.email": "text", "patient.phone": "text",
-    "patient.birth_date": "text", "patient.time_zone": "text", "patient.tags": "texts",
+    "patient.birth_date": "day", "patient.time_zone": "text", "patient.tags": "texts",
 }  # fmt: skip
 """What a block may ask of a patient. An id is written in lower case, a birth date as 1987-04-12; tags as the practice spells them."""
+
+
+def is_day(value: object) -> bool:
+    """Whether a value of a block is a day: 2030-01-31. Such texts are in the order of the days they name."""
+    if not isinstance(value, str) or _DAY.fullmatch(value) is None:
+        return False
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def bounded(value: Any) -> Any:
@@ -67,6 +84,7 @@ class Block(Form):
 
     Texts: equals, not_equals, contains, not_contains, starts_with, ends_with, one_of, not_one_of. Numbers: equals, not_equals,
     less_than, at_most, greater_than, at_least, between, one_of, not_one_of. Times: before, after, within_last_days, in_next_days.
+    Days (2030-01-31): before, after, and those of texts.
     Lists: contains, not_contains, contains_any, contains_all. Yes or no: is_true, is_false. All: is_empty, is_not_empty.
     An empty field equals nothing, so it is in every "not".
     """

@@ -30,6 +30,8 @@ _PLAIN: dict[str, Callable[[ColumnElement[Any], str], Test]] = {
     "equals": lambda text, value: text == value,
     "contains": lambda text, value: func.strpos(text, value) > 0,
     "starts_with": func.starts_with,
+    "before": lambda text, value: text.collate("C") < value,
+    "after": lambda text, value: text.collate("C") > value,
     "ends_with": lambda text, value: func.right(text, len(value)) == value,
 }
 _FOLDED = {"equals": "^(?:{})$", "contains": "{}", "starts_with": "^(?:{})", "ends_with": "(?:{})$"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from libs.contracts.conditions import (
+    DAY_OPERATORS,
     EMPTINESS,
     LIST_OPERATORS,
     MAX_CHOICES,
@@ -19,9 +20,12 @@ from libs.contracts.conditions import (
     AnyOf,
     Block,
     Blocks,
+    is_day,
 )
 
-OPERATORS = {"text": (*TEXT_OPERATORS, EMPTINESS), "texts": (*LIST_OPERATORS, EMPTINESS)}
+OPERATORS = {
+    "text": (*TEXT_OPERATORS, EMPTINESS), "day": (*TEXT_OPERATORS, *DAY_OPERATORS, EMPTINESS), "texts": (*LIST_OPERATORS, EMPTINESS),
+}  # fmt: skip
 TAKES_LIST = frozenset({"one_of", "contains_any", "contains_all"})
 
 
@@ -58,14 +62,17 @@ def _faults_of_block(block: Block, pointer: str) -> Iterator[Fault]:
         hint = _near(block.operator, offered) or f"it has: {', '.join(offered)}"
         yield Fault(f"{pointer}/operator", "unknown_operator", "A field of this kind has no such operator.", hint)
         return
-    if block.ignore_case and kind != "text":
+    if block.ignore_case and (kind == "texts" or positive in DAY_OPERATORS):
         yield Fault(f"{pointer}/ignore_case", "invalid_value", "Only texts have cases.")
     if positive != EMPTINESS:
         yield from _faults_of_value(block, positive, f"{pointer}/value")
 
 
 def _faults_of_value(block: Block, operator: str, pointer: str) -> Iterator[Fault]:
-    if operator not in TAKES_LIST:
+    if operator in DAY_OPERATORS:
+        if not is_day(block.value):
+            yield Fault(pointer, "invalid_value", "This operator needs a day.", "a day is written 2030-01-31")
+    elif operator not in TAKES_LIST:
         yield from _faults_of_text(block.value, pointer, ignore_case=block.ignore_case)
     elif not isinstance(block.value, list) or not 0 < len(block.value) <= MAX_CHOICES:
         yield Fault(pointer, "invalid_value", f"This operator needs a list of one to {MAX_CHOICES} texts.")

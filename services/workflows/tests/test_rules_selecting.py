@@ -10,7 +10,7 @@ import pytest
 
 from libs.contracts.conditions import PATIENT_FIELDS, Blocks
 from libs.testing.patient_filters import CASES, PEOPLE
-from services.workflows.rules.conditions.selecting import SHAPES, patient_filter
+from services.workflows.rules.conditions.selecting import SHAPES, NoFilter, patient_filter
 from services.workflows.rules.expressions.engines import ENGINES
 from services.workflows.rules.expressions.interface import FieldType
 
@@ -30,4 +30,13 @@ class TestBlocks:
 class TestFields:
     def test_are_those_the_contracts_name(self) -> None:
         kinds = {FieldType.STRING: "text", FieldType.TEXTS: "texts"}
-        assert {name: kinds[shape.kind] for name, shape in SHAPES.items()} == PATIENT_FIELDS
+        assert {name: "day" if shape.day else kinds[shape.kind] for name, shape in SHAPES.items()} == PATIENT_FIELDS
+
+
+class TestDay:
+    @pytest.mark.parametrize(("value", "pointer"), [("1987", "value"), ("1987-02-30", "value"), ("19870412", "value"), (None, "value")])
+    def test_that_is_none_is_pointed_at(self, value: Any, pointer: str) -> None:
+        block = {"field": "patient.birth_date", "operator": "before", "value": value}
+        with pytest.raises(NoFilter) as refused:
+            patient_filter(Blocks.model_validate({"blocks": {"all": [block]}}), ENGINES["cel-cpp"])
+        assert refused.value.pointer == f"/blocks/all/0/{pointer}"

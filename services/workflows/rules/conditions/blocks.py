@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from libs.contracts.conditions import (
+    DAY_OPERATORS,
     EMPTINESS,
     LIST_OPERATORS,
     MAX_CHOICES,
@@ -20,6 +21,7 @@ from libs.contracts.conditions import (
     AnyOf,
     Block,
     Blocks,
+    is_day,
 )
 from services.workflows.rules.conditions.translation import Piece, Untranslatable, literal, read, time_literal
 from services.workflows.rules.expressions.interface import FieldType
@@ -60,7 +62,7 @@ def _group(group: AllOf | AnyOf, pointer: str, shapes: Shapes) -> Piece:
 def _block(block: Block, pointer: str, shapes: Shapes) -> Piece:
     field, shape = read(block.field, shapes, f"{pointer}/field")
     positive = OPPOSITES.get(block.operator, block.operator)
-    offered = (*_OPERATORS[shape.kind], EMPTINESS)
+    offered = (*_OPERATORS[shape.kind], *(DAY_OPERATORS if shape.day else ()), EMPTINESS)
     if positive not in offered:
         every = [*offered, *(name for name, opposite in OPPOSITES.items() if opposite in offered)]
         hint = did_you_mean(block.operator, every) or f"it has: {', '.join(every)}"
@@ -88,8 +90,11 @@ def _empty(field: str, shape: Shape) -> str:
 
 def _test(operator: str, field: str, shape: Shape, block: Block, pointer: str) -> str:
     at = f"{pointer}/value"
-    if block.ignore_case and shape.kind not in {FieldType.STRING, FieldType.DYN}:
+    of_days = shape.day and operator in DAY_OPERATORS
+    if block.ignore_case and (of_days or shape.kind not in {FieldType.STRING, FieldType.DYN}):
         raise Untranslatable("invalid_value", f"{pointer}/ignore_case", "Only texts have cases.")
+    if of_days:
+        return _day(operator, field, block.value, at)
     if operator == "is_true":
         return f"(type({field}) == bool && {field})" if shape.kind is FieldType.DYN else field
     match shape.kind:
@@ -177,6 +182,13 @@ def _time(operator: str, field: str, value: Any, pointer: str) -> str:
     if operator == "within_last_days":
         return f"({field} <= now && {field} >= now - {span})"
     return f"({field} >= now && {field} <= now + {span})"
+
+
+def _day(operator: str, field: str, value: Any, pointer: str) -> str:
+    """Days are texts, in the order of the days."""
+    if not is_day(value):
+        raise Untranslatable("invalid_value", pointer, "This is no day.", "a day is written 2030-01-31")
+    return f"{field} {'<' if operator == 'before' else '>'} {literal(value, pointer)}"
 
 
 def _list(operator: str, field: str, kind: FieldType, value: Any, pointer: str) -> str:

@@ -23,7 +23,7 @@ PATIENT: dict[str, Shape] = {
     "family_name": _NAME,
     "email": _NAME,
     "phone": Shape(FieldType.STRING, nullable=True, most=SHORT),
-    "birth_date": Shape(FieldType.STRING, nullable=True, most=10),
+    "birth_date": Shape(FieldType.STRING, nullable=True, most=10, day=True),
     "time_zone": Shape(FieldType.STRING, nullable=True, most=SHORT),
     "tags": Shape(FieldType.TEXTS),
 }
