@@ -48,6 +48,11 @@ class PublishedWorkflows:
         self._practices: OrderedDict[UUID, tuple[int, dict[str, list[InForce]]]] = OrderedDict()
         self._versions: OrderedDict[tuple[UUID, int], CompiledDefinition] = OrderedDict()
 
+    @property
+    def engine(self) -> Engine:
+        """What evaluates them."""
+        return self._engine
+
     async def in_force(self, practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str, list[InForce]]]:
         """Per practice and trigger event type, what is published as of this transaction."""
         current = await revisions(practice_ids, tx)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from libs.contracts.conditions import MAX_DEPTH, MAX_PARTS
 from libs.contracts.scheduling import AppointmentBooked
 from services.workflows.rules.conditions.explaining import explain
 from services.workflows.rules.conditions.forms import as_cel
-from services.workflows.rules.conditions.written import MAX_DEPTH, MAX_PARTS, Condition
+from services.workflows.rules.conditions.written import Condition
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.expressions.engines import ENGINES, environment

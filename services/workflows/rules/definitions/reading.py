@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from services.workflows.rules.conditions.written import Block
+from libs.contracts.conditions import Block
 from services.workflows.rules.definitions import definition as definitions
 from services.workflows.rules.definitions import steps as parts
 from services.workflows.rules.definitions.definition import Definition

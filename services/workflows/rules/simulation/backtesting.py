@@ -97,4 +97,6 @@ def types_of_interest(compiled: CompiledDefinition) -> set[str]:
 
 def _times(compiled: CompiledDefinition) -> object:
     trigger = compiled.definition.trigger
-    return (trigger.cron, trigger.time_zone, trigger.for_each) if isinstance(trigger, ScheduleTrigger) else timedelta()
+    if not isinstance(trigger, ScheduleTrigger):
+        return timedelta()
+    return trigger.cron, trigger.time_zone, trigger.for_each, trigger.saved_filter

@@ -2,8 +2,8 @@
 
 from libs.common.migrations import effect_doubts
 
-revision = "0006"
-down_revision = "0005"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:

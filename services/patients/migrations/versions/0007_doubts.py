@@ -2,8 +2,8 @@
 
 from libs.common.migrations import effect_doubts
 
-revision = "0015"
-down_revision = "0014"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
