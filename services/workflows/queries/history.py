@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from libs.common.work import Tx
+from services.workflows.queries.decided import with_decisions
 
 _ABOUT = """
 SELECT * FROM event_log WHERE practice_id = $1 AND recorded_at >= $2 AND recorded_at < $3
@@ -33,10 +35,10 @@ Place = tuple[datetime, datetime, UUID]
 
 async def events_about(
     tx: Tx, *, patient_id: UUID | None, event_id: UUID | None, since: datetime, until: datetime, after: tuple[str, ...] | None, limit: int
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Events about a patient, or an appointment of theirs, or the one event; newest first, one more than ``limit`` when there is more."""
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
-    return await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1)
+    return await with_decisions(await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1), tx)
 
 
 async def logged_event(event_id: UUID, tx: Tx) -> asyncpg.Record | None:
