@@ -21,7 +21,7 @@ from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.decided import BULK, FILTERED
 from services.workflows.queries.runs import begun, depths_of
 from services.workflows.rules.definitions.triggers import seen_as, started_by
-from services.workflows.rules.expressions.interface import TRUE, Expressions
+from services.workflows.rules.expressions.interface import FALSE, TRUE, Expressions
 from services.workflows.rules.expressions.templates import as_text
 from services.workflows.rules.runs.interpreter import advance
 from services.workflows.rules.runs.orchestration import TEMPORAL
@@ -117,7 +117,8 @@ def _consider_all(occasion: Occasion, depth: int, world: World, gathered: _Gathe
     """Every workflow of the occasion. A thousand cost one evaluation each: what is kept out leaves no trace of its own (``record``)."""
     happening, bulk = occasion.happening, occasion.happening.bulk
     seen = seen_as(occasion.trigger, happening.data, world.patients.get((happening.practice_id, happening.ids()["patient_id"])))
-    whole = happening.practice_id in gathered.met
+    named = bulk or happening.practice_id not in gathered.met
+    practice_known = False
     data = seen.model_dump()
     bound: dict[Expressions, Any] = {}
     for workflow in occasion.workflows:
@@ -126,20 +127,24 @@ def _consider_all(occasion: Occasion, depth: int, world: World, gathered: _Gathe
             _fail(happening, seen, workflow, "definition_invalid" if compiled is None else LOOP_STOPPED, gathered, depth)
             continue
         if bulk and not workflow.takes_bulk:
-            if not whole:
+            if happening.practice_id not in gathered.met:
                 gathered.decide(happening, workflow, BULK)
             continue
-        if workflow.asks_practice:
+        if workflow.asks_practice and not practice_known:
             world.require_practice(happening.practice_id)
+            practice_known = True
         values = bound.get(compiled.expressions)
         if values is None:
             values = bound[compiled.expressions] = world.bind(compiled, happening.practice_id, data)
-        passed = TRUE if workflow.filter is None else workflow.filter.evaluate(values).verdict
-        if passed.error is not None:
-            _fail(happening, seen, workflow, f"condition_error:{passed.error}", gathered, depth)
-        elif passed.value:
+        passed = TRUE if workflow.filter is None else workflow.filter.evaluate(values)
+        if passed is FALSE and not named:
+            continue
+        verdict = passed.verdict
+        if verdict.error is not None:
+            _fail(happening, seen, workflow, f"condition_error:{verdict.error}", gathered, depth)
+        elif verdict.value:
             _take(happening, seen, workflow, values, gathered, depth)
-        elif bulk or not whole:
+        elif named:
             gathered.decide(happening, workflow, FILTERED)
 
 
