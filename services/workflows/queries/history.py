@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from libs.common.work import Tx
+from services.workflows.queries.decided import with_decisions
 
 _ABOUT = """
 SELECT * FROM event_log WHERE practice_id = $1 AND recorded_at >= $2 AND recorded_at < $3
@@ -56,10 +58,10 @@ Place = tuple[datetime, datetime, UUID]
 
 async def events_about(
     tx: Tx, *, patient_id: UUID | None, event_id: UUID | None, since: datetime, until: datetime, after: tuple[str, ...] | None, limit: int
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Events about a patient, or an appointment of theirs, or the one event; newest first, one more than ``limit`` when there is more."""
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
-    return await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1)
+    return await with_decisions(await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1), tx)
 
 
 async def events_of_run(
@@ -70,12 +72,12 @@ async def events_of_run(
     after: tuple[str, ...] | None,
     limit: int,
     tx: Tx,
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """What started a run, and events of these types about its patient or appointment while it went on, or so long before it began."""
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
     went_on = run["started_at"] - before, run["finished_at"]
     about = run["trigger_event_id"], types, run["patient_id"], run["appointment_id"]
-    return await tx.rows(_OF_RUN, tx.practice_id, *about, *went_on, *span, *place, limit + 1)
+    return await with_decisions(await tx.rows(_OF_RUN, tx.practice_id, *about, *went_on, *span, *place, limit + 1), tx)
 
 
 async def runs_under_way(

@@ -19,6 +19,7 @@ from services.workflows.commands import backtesting
 from services.workflows.commands.backtest import AskForBacktest, ask_for_backtest
 from services.workflows.commands.backtesting import LEASE, MOST_ATTEMPTS, Backtests
 from services.workflows.commands.history import KEPT, forget_old
+from services.workflows.queries.decided import with_decisions
 from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.simulation import comparing, replaying
 from services.workflows.tests.engine.builtin import BuiltinDriver
@@ -138,7 +139,7 @@ async def really_asked(engine: BuiltinDriver) -> list[tuple[str, str, Any]]:
 
 async def really_decided(engine: BuiltinDriver) -> Counter[str]:
     async with engine.work(engine.admin) as tx:
-        rows = await tx.rows("SELECT decisions FROM event_log WHERE practice_id = $1", engine.practice)
+        rows = await with_decisions(await tx.rows("SELECT * FROM event_log WHERE practice_id = $1", engine.practice), tx)
     return Counter(verdict for row in rows for _, _, verdict, _ in row["decisions"])
 
 

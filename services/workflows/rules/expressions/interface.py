@@ -68,6 +68,9 @@ class Evaluated:
         return self if self.error is not None or isinstance(self.value, bool) else Evaluated(error="not_boolean")
 
 
+TRUE, FALSE = Evaluated(value=True), Evaluated(value=False)
+
+
 class Compiled(Protocol):
     @property
     def is_boolean(self) -> bool:
