@@ -110,7 +110,7 @@ async def http_request(parameters: HttpRequest, effect: Effect, work: Work, requ
     call = Call(parameters.method, parameters.url, headers, body, parameters.timeout_seconds, effect.traceparent)
     answer = await requester.send(call)
     code = answer.code if answer.status is None else f"status_{answer.status}"
-    match verdict(answer, parameters.expected_status):
+    match verdict(answer, parameters.expected_status, may_repeat=may_be_repeated(parameters)):
         case Verdict.DONE:
             assert answer.status is not None
             return HttpRequestResult(status=answer.status)

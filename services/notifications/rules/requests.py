@@ -77,15 +77,25 @@ def header_value(value: str) -> str:
     return value
 
 
-def verdict(answer: Answer, expected: Collection[int]) -> Verdict:
-    """What follows. ``expected`` empty: any 2xx. 429 and 5xx may pass; everything else that is answered stays."""
+_TOOK_NOTHING = frozenset({429, 503})
+
+
+def verdict(answer: Answer, expected: Collection[int], *, may_repeat: bool) -> Verdict:
+    """What follows. ``expected`` empty: any 2xx. Everything below 500 that is answered stays, but for 429.
+
+    429 and 503 come before anything is done. Another 5xx may come after it: again only to who tells repeats, else nobody knows.
+    """
     if answer.status is None:
         if answer.arrived:
             return Verdict.UNKNOWN
         return Verdict.FAILED if answer.code in {"url_refused", "address_refused"} else Verdict.AGAIN
     if answer.status in expected if expected else 200 <= answer.status < 300:
         return Verdict.DONE
-    return Verdict.AGAIN if answer.status == 429 or answer.status >= 500 else Verdict.FAILED
+    if answer.status in _TOOK_NOTHING:
+        return Verdict.AGAIN
+    if answer.status < 500:
+        return Verdict.FAILED
+    return Verdict.AGAIN if may_repeat else Verdict.UNKNOWN
 
 
 def pause_asked(text: str) -> float | None:
