@@ -42,6 +42,7 @@ from libs.testing.simulators.calcom_shapes import (
 from libs.testing.simulators.control import Faults, Record, main, simulator
 
 API_VERSION = "2024-08-13"
+_ALIKE = ("eventTypeId", "host", "seats", "key", "status", "where")
 
 
 class CalcomSimulator:
@@ -92,7 +93,7 @@ class CalcomSimulator:
         return JSONResponse({"status": "success", "data": view_of(booking), "webhook": status}, 201)
 
     async def listing(self, request: Request) -> Response:
-        """The filters we use, and pages: bookings of this account, newest last."""
+        """The filters we use, and pages: bookings of this account, newest last. Those made on the page are in every account."""
         refused = self._unauthorized(request)
         if refused is not None:
             return refused
@@ -103,7 +104,8 @@ class CalcomSimulator:
             return _error(400, "BadRequestException", "take and skip must be numbers")
         if not 1 <= take <= 250 or skip < 0:
             return _error(400, "BadRequestException", "take must be from 1 to 250, skip at least 0")
-        found = [booking for booking in self._bookings.values() if is_asked_for(booking, asked)]
+        ours = (booking for booking in self._bookings.values() if booking["key"] in {"", _key(request)})
+        found = [booking for booking in ours if is_asked_for(booking, asked)]
         shown = found[skip : skip + take]
         if not _is_current(request):
             return JSONResponse({"status": "success", "data": {"bookings": [older_view_of(b) for b in shown], "totalCount": len(found)}})
@@ -248,9 +250,9 @@ class CalcomSimulator:
             if same and other["start"] < utc_text(end) and utc_text(start) < other["end"] and not event_type["seats"]:
                 return None, None
         like = {"eventTypeId": event_type["id"], "host": event_type["host"], "seats": event_type["seats"], "key": key}
-        like["status"] = "pending" if event_type["confirms"] else "accepted"
+        like |= {"status": "pending" if event_type["confirms"] else "accepted", "where": where}
         booking = self._new(start, minutes, attendee, metadata, like)
-        return booking, await self._tell("BOOKING_REQUESTED" if event_type["confirms"] else "BOOKING_CREATED", booking, where)
+        return booking, await self._tell("BOOKING_REQUESTED" if event_type["confirms"] else "BOOKING_CREATED", booking)
 
     def _new(
         self,
@@ -261,20 +263,21 @@ class CalcomSimulator:
         like: dict[str, Any],
         previous: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """``like`` says which event type, whose time, how many seats, by which key, and how it stands."""
+        """``like`` says which event type, whose time, how many seats, by which key, how it stands, and where its notices go."""
         uid = secrets.token_urlsafe(16)
         booking: dict[str, Any] = {
             "id": len(self._bookings) + 1, "uid": uid, "start": utc_text(start), "end": utc_text(start + timedelta(minutes=minutes)),
             "length": minutes, "attendee": attendee, "metadata": metadata, "createdAt": now_text(), "updatedAt": now_text(),
             "icalUid": previous["icalUid"] if previous else f"{uid}@Cal.com", "sequence": previous["sequence"] + 1 if previous else 0,
-            "previous": previous["uid"] if previous else None, **{name: like[name] for name in ("eventTypeId", "host", "seats", "key", "status")},
+            "previous": previous["uid"] if previous else None, **{name: like[name] for name in _ALIKE},
         }  # fmt: skip
         self._bookings[uid] = booking
         self.record.add(booking)
         return booking
 
-    async def _tell(self, trigger: str, booking: dict[str, Any], where: dict[str, str] | None = None) -> int | None:
+    async def _tell(self, trigger: str, booking: dict[str, Any]) -> int | None:
         """One webhook, one attempt, as the real direct path does; returns the answer's status."""
+        where = booking.get("where")
         if where is None:
             webhooks = self._read_settings().get("webhooks", {})
             where = webhooks.get(booking["key"], webhooks.get("*"))
