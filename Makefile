@@ -14,6 +14,9 @@ SLOW := services/workflows/tests/engine/test_temporal.py services/workflows/test
 # What needs the running system; the fixtures start it.
 STACK := tests/integration tests/e2e
 
+# Whatever the shell says: without bytecode each of the many processes of a run compiles all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check static format lint types walls lints generated fast stack test fmt generate lock clean venv
