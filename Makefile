@@ -69,7 +69,7 @@ generated: $(SYNCED)
 	@$(BIN)/python -m tools.compatibility
 
 fast: $(SYNCED) ## unit, architecture and contract tests
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(addprefix --ignore=,$(SLOW)) $(FAST)
+	@$(BIN)/python -m pytest -p no:schemathesis --numprocesses=$(WORKERS) --dist=worksteal $(addprefix --ignore=,$(SLOW)) $(FAST)
 
 stack: $(SYNCED) ## the second engine's suite; integration and end-to-end tests on the running system
 	@$(BIN)/python -m pytest $(SLOW)
