@@ -54,7 +54,15 @@ def _view(row: Any) -> MessageView:
 
 def routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["notifications"])
+    _messages(router)
+    _email_settings(router, box)
+    _reports(router, performing)
+    _tasks(router)
+    _change_tasks(router)
+    return router
 
+
+def _messages(router: Routes) -> None:
     @router.get("/v1/messages", response_model=Page[MessageView], **needs(Permission.MESSAGES_READ))
     async def list_page(
         door: DoorDep,
@@ -77,6 +85,8 @@ def routes(box: SecretBox, performing: Performing) -> Routes:
                 raise MessageNotFound
             return await door.answer(tx, _view(row))
 
+
+def _email_settings(router: Routes, box: SecretBox) -> None:
     @router.put("/v1/email-settings", response_model=EmailSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def configure(cmd: ConfigureEmail, door: DoorDep) -> Response:
         """Set the practice's SendGrid key, sender and webhook verification key. Practice admins only."""
@@ -89,6 +99,8 @@ def routes(box: SecretBox, performing: Performing) -> Routes:
         async with door.work() as tx:
             return await door.answer(tx, await show_email_settings(tx))
 
+
+def _reports(router: Routes, performing: Performing) -> None:
     @router.post("/webhooks/sendgrid/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
         """SendGrid's signed event webhook."""
@@ -100,10 +112,6 @@ def routes(box: SecretBox, performing: Performing) -> Routes:
             await check_signature(lambda key: sendgrid_events.verify(raw, signature, timestamp, key), tx)
             await take_reports(sendgrid_events.read(raw), performing.record_in, tx)
         return Response(status_code=204)
-
-    _tasks(router)
-    _change_tasks(router)
-    return router
 
 
 def _tasks(router: Routes) -> None:

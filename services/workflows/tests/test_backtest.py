@@ -121,13 +121,20 @@ async def row_of(engine: BuiltinDriver, backtest: UUID) -> Any:
     return row
 
 
-@pytest.fixture
-async def engine(work: Work, practice: UUID) -> BuiltinDriver:
+async def begun(work: Work, practice: UUID) -> BuiltinDriver:
+    """An engine before anything happened. What other tests asked for and left is of other practices, and would be taken first."""
+    async with work.batch([], backtesting.SYSTEM) as tx:
+        await tx.execute("DELETE FROM backtest_queue")
     driver = BuiltinDriver(work.engine, practice)
     driver.now = START - HOURS
     await driver.learn_catalogue()
     await driver.deliver(practice_created(practice))
     return driver
+
+
+@pytest.fixture
+async def engine(work: Work, practice: UUID) -> BuiltinDriver:
+    return await begun(work, practice)
 
 
 async def really_asked(engine: BuiltinDriver) -> list[tuple[str, str, Any]]:
@@ -271,6 +278,17 @@ class TestJobs:
         await run_all(engine)
         row = await row_of(engine, asked)
         assert (row["status"], row["error_code"]) == ("failed", "gave_up")
+
+    async def test_one_that_is_given_up_keeps_nobody_waiting(
+        self, engine: BuiltinDriver, asked: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backtesting, "PAGE", 2)
+        for _ in range(MOST_ATTEMPTS):
+            assert await Backtests(engine.work, CelCpp).round() == 0.0
+            engine.now += 2 * LEASE
+        assert await Backtests(engine.work, CelCpp).round() == 0.0  # given up: look for the next at once
+        assert (await row_of(engine, asked))["status"] == "failed"
+        assert await Backtests(engine.work, CelCpp).round() is None
 
     async def test_nothing_is_started_asked_for_or_timed(self, engine: BuiltinDriver, asked: UUID) -> None:
         runs, said = await engine.runs(), await engine._outbox()

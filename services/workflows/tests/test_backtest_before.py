@@ -20,8 +20,8 @@ from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.simulation import comparing
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
-from services.workflows.tests.engine.world import AT, HOURS, booked, definition, practice_created, send
-from services.workflows.tests.test_backtest import DEFINITIONS, START, ask, history, live, row_of, run_all
+from services.workflows.tests.engine.world import AT, HOURS, booked, definition, send
+from services.workflows.tests.test_backtest import DEFINITIONS, START, ask, begun, history, live, row_of, run_all
 from services.workflows.tests.test_dry_run import branch
 
 SINCE = START + timedelta(hours=5, minutes=10)
@@ -30,11 +30,7 @@ READS = definition(send("first"), send("second", text="Your message {{ steps.fir
 
 @pytest.fixture
 async def engine(work: Work, practice: UUID) -> BuiltinDriver:
-    driver = BuiltinDriver(work.engine, practice)
-    driver.now = START - HOURS
-    await driver.learn_catalogue()
-    await driver.deliver(practice_created(practice))
-    return driver
+    return await begun(work, practice)
 
 
 async def decided(engine: BuiltinDriver) -> Counter[str]:
