@@ -60,8 +60,12 @@ class TestMany:
         ended = await done(engine, client, as_admin, job)
         assert (ended["done"], ended["passed"], ended["failed"]) == (2, 1, 0)
 
-    async def test_a_preview_of_retries_counts_what_can_be_tried_again(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
-        await engine.publish(definition(send(), condition="patient.family_name.size() > 3 && appointment.starts_at < timestamp(event.title)"))
+    async def test_a_preview_of_retries_counts_what_can_be_tried_again(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        await engine.publish(
+            definition(send(), condition="patient.family_name.size() > 3 && appointment.starts_at < timestamp(event.title)")
+        )
         await booked(engine, 2)
         await engine.publish(definition(send("second")))
         visits = await booked(engine, 3)

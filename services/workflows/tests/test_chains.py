@@ -188,7 +188,9 @@ class TestBulk:
 
 
 class TestActions:
-    async def test_one_workflow_starts_another_for_the_same_patient_and_appointment_and_passes_values_on(self, engine: BuiltinDriver) -> None:
+    async def test_one_workflow_starts_another_for_the_same_patient_and_appointment_and_passes_values_on(
+        self, engine: BuiltinDriver
+    ) -> None:
         recall = await engine.publish(by_hand(send(text="{{ event.values.reason }} for {{ patient.given_name }}, {{ appointment.title }}")))
         starting = act("start_workflow", workflow_id=str(recall), values={"reason": "{{ event.title }}"})
         await engine.publish(definition(starting, send("after", text="{{ steps.act.result.decision }}")))

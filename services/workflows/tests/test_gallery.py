@@ -346,7 +346,9 @@ class TestPeople:
         ((action, parameters),) = await practice_of.asked()
         assert (action, parameters["subject"]) == ("send_email", "Greetings from Elm Street Practice")
 
-    @pytest.mark.parametrize(("today", "greeted"), [("2026-02-28", True), ("2028-02-28", False), ("2028-02-29", True), ("2026-03-01", False)])
+    @pytest.mark.parametrize(
+        ("today", "greeted"), [("2026-02-28", True), ("2028-02-28", False), ("2028-02-29", True), ("2026-03-01", False)]
+    )
     async def test_who_was_born_on_a_leap_day_is_greeted_once_a_year(self, practice_of: Practice, today: str, greeted: bool) -> None:
         driver = practice_of.driver
         driver.now = datetime.fromisoformat(f"{today}T00:30:00+00:00").astimezone(UTC)

@@ -135,7 +135,9 @@ def _length(written: str) -> str:
     """``days=1, seconds=1`` in words."""
     parts = dict(part.split("=") for part in written.split(", ") if "=" in part)
     seconds = timedelta(**{name: int(value) for name, value in parts.items()}).total_seconds()
-    size, unit = next(((size, unit) for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")) if abs(seconds) >= size), (1, "seconds"))
+    size, unit = next(
+        ((size, unit) for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")) if abs(seconds) >= size), (1, "seconds")
+    )
     return f"{seconds / size:g} {unit}"
 
 

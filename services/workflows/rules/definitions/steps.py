@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 import re
+from collections.abc import Iterator, Sequence
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
 
