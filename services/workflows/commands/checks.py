@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError, WrapValidator
 
 from libs.common.errors import Refused
 from libs.common.work import Tx
+from services.workflows.commands.filters import filter_findings
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, published, workflow_ids
 from services.workflows.queries.world import practices
@@ -102,7 +103,7 @@ async def publish_findings(workflow: Workflow, definition: Definition, tx: Tx) -
     offered = await catalogue(tx)
     calendar = calendar_of((await practices([tx.practice_id], tx))[tx.practice_id])
     around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx), calendar, tx.now)
-    found = _compiled(definition) + output_findings(definition, offered)
+    found = _compiled(definition) + output_findings(definition, offered) + await filter_findings(definition.trigger, tx)
     return found + catalogue_findings(definition, offered) + analysed(definition, around)
 
 

@@ -76,7 +76,7 @@ async def explain(
     if not timedelta() < until - since <= KEPT:
         raise SpanTooLong(pointer="/from")
     if about.run_id is not None:
-        rows = await _events_of_run(about, (since, until), after, limit, published, tx)
+        rows = await _events_of_run(about.run_id, (since, until), after, limit, published, tx)
     else:
         who = {"patient_id": about.patient_id, "event_id": about.event_id}
         rows = await events_about(tx, **who, since=since, until=until, after=after, limit=limit)
@@ -92,18 +92,17 @@ async def explain(
 
 
 async def _events_of_run(
-    about: About, span: tuple[datetime, datetime], after: tuple[str, ...] | None, limit: int, published: PublishedWorkflows, tx: Tx
+    run_id: UUID, span: tuple[datetime, datetime], after: tuple[str, ...] | None, limit: int, published: PublishedWorkflows, tx: Tx
 ) -> list[Any]:
-    assert about.run_id is not None
-    run = await run_by_id(about.run_id, tx)
+    run = await run_by_id(run_id, tx)
     if run is None:
         return []
     try:
         compiled = await published.version(run["practice_id"], run["workflow_id"], run["version"], tx)
     except ValueError:  # what it listened for cannot be read any more; what started it can
-        return await events_of_run(about.run_id, [], timedelta(), span, after, limit, tx)
+        return await events_of_run(run, [], timedelta(), span, after, limit, tx)
     types = [rule.event for rules in compiled.awaited.values() for rule in rules]
-    return await events_of_run(about.run_id, types, LONGEST_LOOK_BACK, span, after, limit, tx)
+    return await events_of_run(run, types, LONGEST_LOOK_BACK, span, after, limit, tx)
 
 
 async def _explained(

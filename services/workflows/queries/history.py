@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from libs.common.work import Tx
+from services.workflows.queries.decided import with_decisions
 
 _ABOUT = """
 SELECT * FROM event_log WHERE practice_id = $1 AND recorded_at >= $2 AND recorded_at < $3
@@ -28,12 +30,10 @@ SELECT event_id, type, data, seen, at, recorded_at FROM event_log WHERE practice
   AND recorded_at >= $3 AND recorded_at < $4 AND (recorded_at, at, event_id) > ($5, $6, $7) ORDER BY recorded_at, at, event_id LIMIT $8
 """
 _OF_RUN = """
-SELECT e.* FROM event_log e JOIN run r ON r.practice_id = e.practice_id AND r.id = $2
-WHERE e.practice_id = $1 AND (e.event_id = r.trigger_event_id OR (e.type = ANY($3::text[])
-    AND (e.patient_id = r.patient_id OR e.appointment_id = r.appointment_id)
-    AND e.recorded_at >= r.started_at - $4::interval AND (r.finished_at IS NULL OR e.recorded_at <= r.finished_at)))
-  AND e.recorded_at >= $5 AND e.recorded_at < $6 AND ($7::timestamptz IS NULL OR (e.recorded_at, e.event_id) < ($7, $8::uuid))
-ORDER BY e.recorded_at DESC, e.event_id DESC LIMIT $9
+SELECT * FROM event_log WHERE practice_id = $1 AND (event_id = $2 OR (type = ANY($3::text[]) AND (patient_id = $4 OR appointment_id = $5)
+    AND recorded_at >= $6 AND ($7::timestamptz IS NULL OR recorded_at <= $7)))
+  AND recorded_at >= $8 AND recorded_at < $9 AND ($10::timestamptz IS NULL OR (recorded_at, event_id) < ($10, $11::uuid))
+ORDER BY recorded_at DESC, event_id DESC LIMIT $12
 """
 _UNDER_WAY = """
 SELECT * FROM run WHERE practice_id = $1 AND id IN (
@@ -58,18 +58,26 @@ Place = tuple[datetime, datetime, UUID]
 
 async def events_about(
     tx: Tx, *, patient_id: UUID | None, event_id: UUID | None, since: datetime, until: datetime, after: tuple[str, ...] | None, limit: int
-) -> list[asyncpg.Record]:
+) -> list[dict[str, Any]]:
     """Events about a patient, or an appointment of theirs, or the one event; newest first, one more than ``limit`` when there is more."""
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
-    return await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1)
+    return await with_decisions(await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1), tx)
 
 
 async def events_of_run(
-    run_id: UUID, types: list[str], before: timedelta, span: tuple[datetime, datetime], after: tuple[str, ...] | None, limit: int, tx: Tx
-) -> list[asyncpg.Record]:
+    run: asyncpg.Record,
+    types: list[str],
+    before: timedelta,
+    span: tuple[datetime, datetime],
+    after: tuple[str, ...] | None,
+    limit: int,
+    tx: Tx,
+) -> list[dict[str, Any]]:
     """What started a run, and events of these types about its patient or appointment while it went on, or so long before it began."""
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
-    return await tx.rows(_OF_RUN, tx.practice_id, run_id, types, before, *span, *place, limit + 1)
+    went_on = run["started_at"] - before, run["finished_at"]
+    about = run["trigger_event_id"], types, run["patient_id"], run["appointment_id"]
+    return await with_decisions(await tx.rows(_OF_RUN, tx.practice_id, *about, *went_on, *span, *place, limit + 1), tx)
 
 
 async def runs_under_way(

@@ -112,9 +112,25 @@ class TestTimes(Bad):
         assert (error["pointer"], error["step"]) == ("/definition/steps/0/duration", "pause")
 
     @pytest.mark.parametrize(
+        ("duration", "message"),
+        [
+            ("soon", "This is no duration: five minutes are PT5M, two hours PT2H, three days P3D."),
+            ("PT0S", "Should be greater than or equal to 0.1 seconds."),
+            ("P500D", "Should be less than or equal to 400 days."),
+        ],
+    )
+    async def test_a_duration_is_refused_in_words_for_people(
+        self, client: httpx.AsyncClient, as_admin: Headers, duration: str, message: str
+    ) -> None:
+        (error,) = await refused(client, as_admin, definition(wait() | {"duration": duration}))
+        assert error["message"] == message
+
+    @pytest.mark.parametrize(
         ("written", "code", "place", "step"),
         [
             (definition(wait() | {"duration": True}), "boolean_for_number", "/steps/0/duration", "pause"),
+            (definition(wait() | {"duration": "P5M"}), "month_for_minutes", "/steps/0/duration", "pause"),
+            (definition(wait() | {"duration": "12:00"}), "clock_for_duration", "/steps/0/duration", "pause"),
             (definition(wait_for(heard(BOOKED)) | {"timeout": True}), "boolean_for_number", "/steps/0/timeout", "reply"),
             (definition(wait_for(heard(BOOKED), look_back=False)), "boolean_for_number", "/steps/0/look_back", "reply"),
             (definition(until(at=True)), "time_not_text", "/steps/0/local/at", "morning"),
