@@ -17,7 +17,7 @@ from libs.common.work import Tx
 from services.workflows.commands.controls import steer
 from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.commands.handover import call
-from services.workflows.commands.jobs import Chunk, open_job
+from services.workflows.commands.jobs import Chunk, end_jobs, open_job
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.revisions import next_revision
 from services.workflows.commands.serial import one_at_a_time
@@ -50,6 +50,7 @@ async def pause_workflow(workflow_id: UUID, tx: Tx) -> Backlog:
     await one_at_a_time([tx.practice_id], tx)
     if await pause_of(workflow_id, tx) is False:
         await _set(workflow_id, tx, paused=True)
+        await end_jobs("release", workflow_id, tx)  # resumed, another one begins with the first run again
         await hold(workflow_id, tx)
     return await backlog(workflow_id, tx)
 

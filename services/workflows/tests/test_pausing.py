@@ -9,6 +9,7 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
+from services.workflows.commands import watchdog
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import HOURS, Visit, definition, send, wait
 from services.workflows.tests.steering import Client, Headers, booked, by_hand, done, post, statuses
@@ -68,6 +69,23 @@ class TestPausingAWorkflow:
         job_id = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
         await done(engine, client, as_admin, {"id": job_id})
         await engine.pass_time(timedelta())
+        assert len(await engine.requests()) == 120
+
+    async def test_paused_and_resumed_while_it_is_let_go_nothing_stays_held(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine, 120)
+        await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+        first = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+        await done(engine, client, as_admin, {"id": first}, chunks=1)
+        await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+        again = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+        assert (await client.get(f"/v1/runs/jobs/{first}", headers=as_admin)).json()["status"] == "cancelled"
+        assert (await done(engine, client, as_admin, {"id": again}))["done"] == 120
+        assert (await client.get(f"/v1/workflows/{workflow}/backlog", headers=as_admin)).json()["held"] == 0
+        assert (await watchdog.look_after([engine.practice], engine.work, engine.published)).repaired == 0
+        await engine.pass_time(2 * HOURS)
         assert len(await engine.requests()) == 120
 
     @pytest.mark.parametrize("alike", [False, True])
