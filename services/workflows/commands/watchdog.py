@@ -21,7 +21,7 @@ from libs.contracts.workflows import ScheduleStuck
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import catch_up
 from services.workflows.commands.handover import call
-from services.workflows.commands.pausing import hold, release
+from services.workflows.commands.pausing import hold, let_go, release
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.raising import KEEPS_FAILING, raise_run
 from services.workflows.commands.runs import advance_runs
@@ -124,6 +124,7 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
         found.repaired += _count(await tx.execute(_ORPHANS.format(table=table), tx.practice_id, tx.now - GRACE))
     found.repaired += _count(await tx.execute(_JOBS, tx.practice_id, tx.now))
     await _catch_up(published, found, tx)
+    await _let_go(published, found, tx)
     await _go_on(published, found, tx)
     await _wait_again(published, found, tx)
     for row in await silent.unanswered(tx.now - NO_ANSWER, tx.now - UNKNOWN, AT_ONCE, tx):
@@ -149,6 +150,19 @@ async def _catch_up(published: PublishedWorkflows, found: Findings, tx: Tx) -> N
             await _raise(row, "", KEEPS_FAILING, tx.now, found, tx)
         else:
             log.warning("watchdog.caught_up", run_id=str(row["id"]))
+            found.repaired += 1
+
+
+async def _let_go(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
+    """Runs that the release of their workflow left behind."""
+    for row in await silent.left_behind(AT_ONCE, tx):
+        try:
+            async with tx.attempt():
+                await let_go([row["id"]], published, tx)
+        except Exception as error:  # it stays held, and is in the list
+            log.error("watchdog.cannot_let_go", run_id=str(row["id"]), exc_info=error)
+        else:
+            log.warning("watchdog.let_go", run_id=str(row["id"]))
             found.repaired += 1
 
 
