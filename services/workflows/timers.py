@@ -15,7 +15,7 @@ from services.workflows.commands.handover import CALLS, Orchestrator, call_runs
 from services.workflows.commands.history import FORGOTTEN_AT_ONCE, forget_old
 from services.workflows.commands.jobs import Do
 from services.workflows.commands.manual import start_chunk
-from services.workflows.commands.pausing import release_chunk
+from services.workflows.commands.pausing import hold_chunk, release_chunk
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.timers import CLAIM, fire_due, seconds_until_next
 from services.workflows.commands.watchdog import look_after, next_practices
@@ -41,6 +41,7 @@ def jobs(engine: Engine, published: PublishedWorkflows) -> Mapping[str, Do]:
     return {
         "start": partial(start_chunk, engine=engine, published=published),
         "runs": partial(bulk_chunk, published=published),
+        "hold": hold_chunk,
         "release": partial(release_chunk, published=published),
         "include": partial(include_chunk, published=published),
     }

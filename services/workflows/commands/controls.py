@@ -17,6 +17,7 @@ from libs.common.work import Tx
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import take_up
 from services.workflows.commands.handover import call
+from services.workflows.commands.holding import runs_to_move
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.retrying import hold_tried, tries
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
@@ -181,13 +182,13 @@ async def _once_at_a_time(row: Mapping[str, Any], published: PublishedWorkflows,
 
 async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
     """The runs, those of the durable engine with everything taken up that was handed over to them; their engine is called to see it."""
-    found = await runs_for_change(keys, tx)
+    found = await runs_to_move(keys, tx)
     durable = [key for key, row in found.items() if row["engine"] != BUILTIN]
     for key in await published.usable({key: found[key] for key in durable}, tx):  # one that compiles no more can be ended as it is
         await take_up(key, published, tx)
     if durable:
         await call(durable, tx)
-    return await runs_for_change(keys, tx) if durable else found
+    return await runs_to_move(keys, tx) if durable else found
 
 
 async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:

@@ -18,13 +18,13 @@ from libs.common.work import Tx
 from services.workflows.commands.arrivals import bring_to_rest, deliver_to
 from services.workflows.commands.handover import HAPPENED, SYSTEM, call, input_of
 from services.workflows.commands.happening import Happening
+from services.workflows.commands.holding import runs_to_move
 from services.workflows.commands.matching import tell_of
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.writes import Change
 from services.workflows.queries.durable import event_by_id, inputs_for, is_suspended, waits_until
-from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.definitions.triggers import BY_TYPE
 from services.workflows.rules.runs.orchestration import Standing
@@ -39,14 +39,14 @@ _CAUSE = tuple(field.name for field in fields(Cause))
 async def advance_run(key: Key, published: PublishedWorkflows, tx: Tx) -> Standing:
     """Bring a run on as far as it goes now; returns what it waits for. Nothing happens to runs of a suspended practice."""
     await one_at_a_time([key[0]], tx)
-    found = await runs_for_change([key], tx)
+    found = await runs_to_move([key], tx)
     if key not in found:
         return Standing(ended=True)
     if await is_suspended(key[0], tx):
         await call([key], tx)  # heard again once the practice is active
         return Standing(ended=False)
     await take_up(key, published, tx)
-    (run,) = (await runs_for_change([key], tx)).values()
+    (run,) = (await runs_to_move([key], tx)).values()
     if run["status"] != Status.RUNNING:
         return Standing(ended=True)
     due = await waits_until(key, tx)
@@ -55,7 +55,7 @@ async def advance_run(key: Key, published: PublishedWorkflows, tx: Tx) -> Standi
 
 async def catch_up(key: Key, published: PublishedWorkflows, tx: Tx) -> None:
     """A run whose version compiles again takes up what was kept for it. Raises ``VersionBroken`` while it does not."""
-    (run,) = (await runs_for_change([key], tx)).values()
+    (run,) = (await runs_to_move([key], tx)).values()
     if run["status"] == Status.RUNNING:
         await published.version(key[0], run["workflow_id"], run["version"], tx)
         await tell_of([run], published, tx)
@@ -100,7 +100,7 @@ async def _apply(key: Key, row: Any, published: PublishedWorkflows, tx: Tx) -> l
 
 async def _ring(key: Key, step_id: str, published: PublishedWorkflows, tx: Tx) -> list[Change]:
     """What happens after a wait is a trace of its own that links to the one the run began in."""
-    (run,) = (await runs_for_change([key], tx)).values()
+    (run,) = (await runs_to_move([key], tx)).values()
     links = link_to(run["traceparent"])
     with span("timer fired", parent=Context(), links=links, attributes={"vantage.run_id": str(run["id"])}) as current:
         cause = Cause(run["correlation_id"], str(run["trigger_event_id"]), traceparent_of(current), "")

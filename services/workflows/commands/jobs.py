@@ -64,7 +64,7 @@ _STOP = "UPDATE job SET status = 'cancelled', updated_at = $3, finished_at = $3 
 
 POSTPONED = timedelta(seconds=15)
 
-Kind = Literal["start", "runs", "release", "include"]
+Kind = Literal["start", "runs", "hold", "release", "include"]
 
 
 class Postponed(Exception):

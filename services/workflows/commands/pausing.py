@@ -16,29 +16,28 @@ from pydantic import BaseModel
 from libs.common.work import Tx
 from services.workflows.commands.controls import steer
 from services.workflows.commands.definitions import WorkflowNotFound
-from services.workflows.commands.handover import call
+from services.workflows.commands.holding import hold_runs
 from services.workflows.commands.jobs import Chunk, end_jobs, open_job
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.raising import KEEPS_FAILING, raise_run
 from services.workflows.commands.revisions import next_revision
 from services.workflows.commands.serial import one_at_a_time
-from services.workflows.queries.jobs import releasing
-from services.workflows.queries.operations import backlog_of, durable_runs, held_runs, pause_of
+from services.workflows.queries.jobs import job_at_work
+from services.workflows.queries.operations import backlog_of, held_runs, pause_of, unheld_count, unheld_runs
 from services.workflows.queries.runs import runs_for_change
 
 CHUNK = 50
+HELD_AT_ONCE = 500
+"""Runs held in one turn: with the request that pauses, then by a job. Nobody else of the practice has a turn meanwhile."""
 _PAUSE = "UPDATE workflow SET paused = $3 WHERE practice_id = $1 AND id = $2"
-_HOLD = """
-WITH taken AS (
-  UPDATE run SET paused = true, held = true WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused RETURNING id
-), ours AS (UPDATE timer SET held = true FROM taken WHERE timer.practice_id = $1 AND timer.run_id = taken.id)
-UPDATE durable_timer SET held = true FROM taken WHERE durable_timer.practice_id = $1 AND durable_timer.run_id = taken.id
-"""
 _LET_GO = "UPDATE run SET held = false WHERE practice_id = $1 AND id = ANY($2::uuid[])"
 
 
 class Backlog(BaseModel):
-    """What a paused workflow holds: how many runs, and since when the oldest waits. ``job_id`` lets go of them."""
+    """What a paused workflow holds: how many runs, and since when the oldest waits. Resumed, ``job_id`` lets go of them.
+
+    Just paused, ``job_id`` marks them one by one; they stand still from the first moment, and are counted.
+    """
 
     workflow_id: UUID
     paused: bool
@@ -62,6 +61,7 @@ async def resume_workflow(workflow_id: UUID, tx: Tx) -> Backlog:
     await one_at_a_time([tx.practice_id], tx)
     if await pause_of(workflow_id, tx):
         await _set(workflow_id, tx, paused=False)
+        await end_jobs("hold", workflow_id, tx)
         await release(workflow_id, tx)
     return await backlog(workflow_id, tx)
 
@@ -71,23 +71,44 @@ async def backlog(workflow_id: UUID, tx: Tx) -> Backlog:
     paused = await pause_of(workflow_id, tx)
     if paused is None:
         raise WorkflowNotFound
-    found = await backlog_of(workflow_id, tx)
-    job_id = await releasing(workflow_id, tx)
-    return Backlog(workflow_id=workflow_id, paused=paused, held=found["held"], oldest=found["oldest"], job_id=job_id)
+    found, held = await backlog_of(workflow_id, tx), 0
+    job_id = await job_at_work("hold" if paused else "release", workflow_id, tx)
+    if paused and job_id is not None:
+        held = await unheld_count(workflow_id, tx)
+    return Backlog(workflow_id=workflow_id, paused=paused, held=found["held"] + held, oldest=found["oldest"], job_id=job_id)
 
 
 async def hold(workflow_id: UUID, tx: Tx) -> None:
-    """Hold every run of the workflow that is not paused, with its timer. In the practice's turn."""
-    durable = await durable_runs(workflow_id, tx)
-    await tx.execute(_HOLD, tx.practice_id, workflow_id)
-    if durable:  # their engine sees where they stand
-        await call([(tx.practice_id, run_id) for run_id in durable], tx)
+    """Hold every run of the workflow that is not paused, with its timer: some now, more by a job. In the practice's turn.
+
+    Those that have yet to be held move no more either: ``commands.holding``.
+    """
+    ids = await unheld_runs(workflow_id, None, HELD_AT_ONCE, tx)
+    if ids:
+        await hold_runs([(tx.practice_id, run_id) for run_id in ids], tx)
+    if len(ids) == HELD_AT_ONCE and await job_at_work("hold", workflow_id, tx) is None:
+        left = await unheld_count(workflow_id, tx)
+        if left:
+            await open_job("hold", {}, left, tx, workflow_id)
+
+
+async def hold_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx) -> Chunk:
+    """The next runs are held. Resumed meanwhile, the rest goes on."""
+    if not await pause_of(job["workflow_id"], tx):
+        return Chunk(None)
+    at_once = 1 if limit is not None else HELD_AT_ONCE
+    ids = await unheld_runs(job["workflow_id"], job["after"], at_once, tx)
+    if not ids:
+        return Chunk(None)
+    if limit != 0:
+        await hold_runs([(tx.practice_id, run_id) for run_id in ids], tx)
+    return Chunk(ids[-1] if len(ids) == at_once else None, 0 if limit == 0 else len(ids))
 
 
 async def release(workflow_id: UUID, tx: Tx) -> None:
     """A job that lets go of the held runs, unless there are none or one is at it. In the practice's turn."""
     held = (await backlog_of(workflow_id, tx))["held"]
-    if held and await releasing(workflow_id, tx) is None:
+    if held and await job_at_work("release", workflow_id, tx) is None:
         await open_job("release", {}, held, tx, workflow_id)
 
 

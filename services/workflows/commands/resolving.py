@@ -22,12 +22,12 @@ from libs.contracts.workflows import StepResolved
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import take_up
 from services.workflows.commands.handover import call
+from services.workflows.commands.holding import runs_to_move
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.definitions import action_owners
 from services.workflows.queries.resolutions import said_of, step_of
-from services.workflows.queries.runs import runs_for_change
 from services.workflows.rules.runs.orchestration import BUILTIN
 from services.workflows.rules.runs.states import StepResult
 
@@ -69,7 +69,7 @@ async def resolve_step(run_id: UUID, step_id: str, cmd: ResolveStep, published: 
     """
     await one_at_a_time([tx.practice_id], tx)
     key = tx.practice_id, run_id
-    found = await runs_for_change([key], tx)
+    found = await runs_to_move([key], tx)
     if not found:
         raise RunNotFound
     durable = found[key]["engine"] != BUILTIN

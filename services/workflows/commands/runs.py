@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
-
-from asyncpg import Record
 
 from libs.common.errors import Conflict, NotFound, Refused
 from libs.common.messaging import Received
@@ -15,6 +13,7 @@ from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES
 from libs.contracts.scheduling import AppointmentBooked, AppointmentState
 from services.workflows.commands.handover import hand_over, keep
+from services.workflows.commands.holding import runs_to_move
 from services.workflows.commands.matching import find_patients
 from services.workflows.commands.published import PublishedWorkflows, VersionBroken
 from services.workflows.commands.raising import KEEPS_FAILING, raise_run
@@ -22,7 +21,7 @@ from services.workflows.commands.rows import attempt_of, run_of, state_of
 from services.workflows.commands.world import world_of
 from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.operations import suppressed_among
-from services.workflows.queries.runs import anchored_runs, runs_for_change
+from services.workflows.queries.runs import anchored_runs
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.ending import end
 from services.workflows.rules.runs.interpreter import advance
@@ -64,7 +63,7 @@ async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: Publis
     What comes for a run whose version compiles no more is kept for it, and the run is raised: it takes that up once it compiles
     again. Raises ``RunUnknown``: a run is durable before anything is asked for it, so its absence is no matter of time.
     """
-    found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
+    found = await runs_to_move(list({key for key, _, _ in inputs}), tx)
     if any(key not in found for key, _, _ in inputs):
         raise RunUnknown
     elsewhere = [one for one in inputs if found[one[0]]["engine"] != BUILTIN]
@@ -85,12 +84,12 @@ async def move_runs(
     inputs: list[tuple[Key, Input, Cause]], published: PublishedWorkflows, tx: Tx, *, at: datetime | None = None
 ) -> list[Change]:
     """Give each run its input here and now, whatever engine keeps it going. ``at``: as of when it counts."""
-    found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
+    found = await runs_to_move(list({key for key, _, _ in inputs}), tx)
     return await _move(inputs, found, published, tx, at or tx.now)
 
 
 async def _move(
-    inputs: list[tuple[Key, Input, Cause]], found: dict[Key, Record], published: PublishedWorkflows, tx: Tx, at: datetime
+    inputs: list[tuple[Key, Input, Cause]], found: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx, at: datetime
 ) -> list[Change]:
     versions = await published.usable(found, tx)
     of_interest = frozenset[str]().union(*(compiled.names for compiled in versions.values()))
@@ -123,7 +122,7 @@ def _without_definition(state: State, event: Input) -> Moved:
     return end(state, Status.CANCELLED, event.reason, [])
 
 
-async def raise_broken(rows: Iterable[Record], tx: Tx) -> None:
+async def raise_broken(rows: Iterable[Mapping[str, Any]], tx: Tx) -> None:
     """Somebody has to see these runs: their version compiles no more, and something has come for them."""
     for row in rows:
         await raise_run(row, "", KEEPS_FAILING, tx.now, tx)

@@ -19,10 +19,11 @@ from libs.common.telemetry import Cause, link_to, span, traceparent_of
 from libs.common.work import Tx, Work
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.durable import catch_up
+from services.workflows.commands.holding import runs_to_move
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.serial import free_turns, one_at_a_time
-from services.workflows.queries.runs import kept_for, runs_for_change
+from services.workflows.queries.runs import kept_for
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.states import Input, TimerFired
 
@@ -56,16 +57,22 @@ _CLAIM_EACH = f"""
 DELETE FROM timer t USING unnest($3::uuid[]) AS p (practice_id), LATERAL (
   SELECT practice_id, run_id, step_id FROM timer WHERE practice_id = p.practice_id AND due_at <= $1 AND NOT held AND {_AWAKE}
   ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id RETURNING t.practice_id, t.run_id, t.step_id
+) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id
+RETURNING t.practice_id, t.run_id, t.step_id, t.due_at
 """
 _CLAIM = f"""
 DELETE FROM timer t USING (
   SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND practice_id = ANY($3::uuid[]) AND {_AWAKE}
   ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id RETURNING t.practice_id, t.run_id, t.step_id
+) c WHERE t.practice_id = c.practice_id AND t.run_id = c.run_id AND t.step_id = c.step_id
+RETURNING t.practice_id, t.run_id, t.step_id, t.due_at
 """
 _DUE = f"SELECT practice_id, run_id, step_id FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2"
 _NEXT = f"SELECT min(due_at) FROM timer WHERE NOT held AND {_AWAKE}"
+_BACK = """
+INSERT INTO timer (practice_id, run_id, step_id, due_at, held) SELECT *, true FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
+ON CONFLICT (practice_id, run_id, step_id) DO UPDATE SET held = true
+"""
 _POSTPONE = """
 UPDATE timer SET due_at = $4, postponed = postponed + 1, failing_since = coalesce(failing_since, $5)
 WHERE practice_id = $1 AND run_id = $2 AND step_id = $3
@@ -127,7 +134,8 @@ async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> in
         async with work.batch([], SYSTEM) as tx:
             await one_at_a_time([row["practice_id"]], tx)
             taken = await tx.rows(
-                "DELETE FROM timer WHERE practice_id = $1 AND run_id = $2 AND step_id = $3 RETURNING practice_id, run_id, step_id", *key
+                "DELETE FROM timer WHERE practice_id = $1 AND run_id = $2 AND step_id = $3 RETURNING practice_id, run_id, step_id, due_at",
+                *key,
             )
             if taken:
                 await _advance(taken, published, tx)
@@ -143,12 +151,15 @@ async def _advance(timers: list[Any], published: PublishedWorkflows, tx: Tx) -> 
     """What happens after a wait is a trace of its own that links to the one that set the timer."""
     await tx.enter({row["practice_id"] for row in timers})
     keys: list[Key] = [(row["practice_id"], row["run_id"]) for row in timers]
-    for key in await kept_for(keys, tx):  # what came before the time has come first
+    runs = await runs_to_move(list(set(keys)), tx)
+    for key in await kept_for([key for key in runs if not runs[key]["escapes"]], tx):  # what came before the time comes first
         await catch_up(key, published, tx)
-    runs = await runs_for_change(list(set(keys)), tx)
     inputs: list[tuple[Key, Input, Cause]] = []
+    escaping = [row for row, key in zip(timers, keys, strict=True) if key in runs and runs[key]["escapes"]]
+    if escaping:  # they ring when their workflow is resumed
+        await tx.execute(_BACK, *([row[name] for row in escaping] for name in ("practice_id", "run_id", "step_id", "due_at")))
     for row, key in zip(timers, keys, strict=True):
-        if key not in runs:
+        if key not in runs or runs[key]["escapes"]:
             continue
         run = runs[key]
         links = link_to(run["traceparent"])

@@ -28,6 +28,7 @@ from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.schedules import keep_schedule
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries import silent
+from services.workflows.queries.operations import pause_of
 from services.workflows.rules.definitions.definition import ScheduleTrigger
 from services.workflows.rules.definitions.program import Waiting
 from services.workflows.rules.definitions.steps import ActionStep
@@ -62,11 +63,11 @@ INSERT INTO {table} (practice_id, run_id, step_id, due_at, held) VALUES ($1, $2,
 """
 _HALT = "UPDATE run SET paused = true WHERE practice_id = $1 AND id = ANY($2::uuid[])"
 _UNHOLD = """
-UPDATE {table} t SET held = false FROM run r WHERE t.practice_id = $1 AND t.held AND r.practice_id = t.practice_id AND r.id = t.run_id
+UPDATE {table} t SET held = false FROM run r WHERE t.practice_id = $1 AND t.run_id = ANY($2::uuid[]) AND t.held AND r.practice_id = t.practice_id AND r.id = t.run_id
   AND r.status = 'running' AND NOT r.paused
 """
 _ORPHANS = """
-DELETE FROM {table} t USING run r WHERE t.practice_id = $1 AND t.due_at < $2 AND r.practice_id = t.practice_id AND r.id = t.run_id
+DELETE FROM {table} t USING run r WHERE t.practice_id = $1 AND t.run_id = ANY($3::uuid[]) AND t.due_at < $2 AND r.practice_id = t.practice_id AND r.id = t.run_id
   AND r.status <> 'running'
 """
 _RAISE_SCHEDULE = """
@@ -76,6 +77,27 @@ ON CONFLICT DO NOTHING RETURNING true
 _JOBS = """
 INSERT INTO job_due SELECT practice_id, id, $2 FROM job WHERE practice_id = $1 AND status = 'running' ON CONFLICT DO NOTHING
 """
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What seems to stand still, seen without the practice's turn: whoever has it may be about to change that.
+
+    ``more``: there is something to do that costs nothing to find once more.
+    """
+
+    escaped: list[UUID]
+    forgotten: list[UUID]
+    held_timers: dict[str, list[UUID]]
+    orphans: dict[str, list[UUID]]
+    standing: list[UUID]
+    waiting: list[UUID]
+    more: bool
+
+    @property
+    def anything(self) -> bool:
+        found = (self.escaped, self.forgotten, self.standing, self.waiting, *self.held_timers.values(), *self.orphans.values())
+        return self.more or any(found)
 
 
 @dataclass
@@ -93,40 +115,71 @@ async def next_practices(after: UUID | None, limit: int, work: Work) -> list[UUI
 
 
 async def look_after(practice_ids: list[UUID], work: Work, published: PublishedWorkflows) -> Findings:
-    """One look at these practices, each in a transaction of its own. One that fails is logged, the others are looked at."""
+    """One look at these practices, each by itself. One that fails is logged, the others are looked at.
+
+    While nothing stands still nobody's turn is taken, however many runs there are.
+    """
     found = Findings()
     for practice_id in practice_ids:
         try:
             async with work.batch([practice_id], SYSTEM) as tx:
                 tx.settle(practice_id)
-                if await silent.anything(tx):  # else nobody's turn is taken
-                    await one_at_a_time([practice_id], tx)
-                    await _look(published, found, tx)
+                seen = await _see(tx) if await silent.anything(tx) else None
+            if seen is None or not seen.anything:
+                continue
+            async with work.batch([practice_id], SYSTEM) as tx:
+                tx.settle(practice_id)
+                await one_at_a_time([practice_id], tx)
+                await _look(seen, published, found, tx)
         except Exception as error:  # a fault of one practice's rows: the next look finds it again
             log.error("watchdog.failed", practice_id=str(practice_id), exc_info=error)
     metrics.REPAIRED.inc(found.repaired)
     return found
 
 
-async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
+async def _see(tx: Tx) -> _Seen:
+    grace = tx.now - GRACE
+    return _Seen(
+        await silent.escaped(tx),
+        await silent.forgotten(tx),
+        {table: await silent.held_timers(table, AT_ONCE, tx) for table in _TIMERS.values()},
+        {table: await silent.orphans(table, grace, AT_ONCE, tx) for table in _TIMERS.values()},
+        [row["id"] for row in await silent.standing(grace, AT_ONCE, tx)],
+        [row["id"] for row in await silent.waiting_for_nothing(grace, AT_ONCE, tx)],
+        bool(
+            await silent.unscheduled(tx)
+            or await silent.settles(tx.now - TAKEN_UP, tx)
+            or await silent.kept_back(1, tx)
+            or await silent.left_behind(1, tx)
+            or await silent.unanswered(tx.now - NO_ANSWER, tx.now - UNKNOWN, 1, tx)
+            or await silent.unheard(tx.now - TAKEN_UP, 1, tx)
+            or await silent.failing_timers(TIMES, 1, tx)
+            or await silent.failing_schedules(TIMES, tx)
+        ),
+    )
+
+
+async def _look(seen: _Seen, published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
     """In the order in which one repair may be undone by the next: pauses first, then what stands still, then what nobody can repair."""
-    for workflow_id in await silent.escaped(tx):
-        await hold(workflow_id, tx)
-        found.repaired += 1
-    for workflow_id in await silent.forgotten(tx):
-        await release(workflow_id, tx)
-        found.repaired += 1
+    for workflow_id in seen.escaped:
+        if await pause_of(workflow_id, tx):
+            await hold(workflow_id, tx)
+            found.repaired += 1
+    for workflow_id in seen.forgotten:
+        if await pause_of(workflow_id, tx) is False:
+            await release(workflow_id, tx)
+            found.repaired += 1
     for row in await silent.unscheduled(tx):
         await keep_schedule(row["id"], ScheduleTrigger.model_validate(row["trigger"]), tx)
         found.repaired += 1
     for table in _TIMERS.values():
-        found.repaired += _count(await tx.execute(_UNHOLD.format(table=table), tx.practice_id))
-        found.repaired += _count(await tx.execute(_ORPHANS.format(table=table), tx.practice_id, tx.now - GRACE))
+        found.repaired += _count(await tx.execute(_UNHOLD.format(table=table), tx.practice_id, seen.held_timers[table]))
+        found.repaired += _count(await tx.execute(_ORPHANS.format(table=table), tx.practice_id, tx.now - GRACE, seen.orphans[table]))
     found.repaired += _count(await tx.execute(_JOBS, tx.practice_id, tx.now))
     await _catch_up(published, found, tx)
     await _let_go(published, found, tx)
-    await _go_on(published, found, tx)
-    await _wait_again(published, found, tx)
+    await _go_on(seen.standing, published, found, tx)
+    await _wait_again(seen.waiting, published, found, tx)
     for row in await silent.unanswered(tx.now - NO_ANSWER, tx.now - UNKNOWN, AT_ONCE, tx):
         await _raise(row, row["step_id"], "no_answer" if row["step_status"] == "requested" else "unknown_outcome", row["since"], found, tx)
     for row in await silent.unheard(tx.now - TAKEN_UP, AT_ONCE, tx):
@@ -166,9 +219,9 @@ async def _let_go(published: PublishedWorkflows, found: Findings, tx: Tx) -> Non
             found.repaired += 1
 
 
-async def _go_on(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
+async def _go_on(standing: list[UUID], published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
     """Runs that stand at a step without having begun it."""
-    rows = await silent.standing(tx.now - GRACE, AT_ONCE, tx)
+    rows = await silent.standing(tx.now - GRACE, AT_ONCE, tx, standing) if standing else []
     durable = [(tx.practice_id, row["id"]) for row in rows if row["engine"] != BUILTIN]
     if durable:  # their engine looks at them once more
         await call(durable, tx)
@@ -197,9 +250,9 @@ async def _resumed(rows: list[Any], published: PublishedWorkflows, tx: Tx) -> bo
     return True
 
 
-async def _wait_again(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
+async def _wait_again(waiting: list[UUID], published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
     """Runs that wait for what is no longer there: a timer comes back from what the run remembers; the rest somebody has to see."""
-    for row in await silent.waiting_for_nothing(tx.now - GRACE, AT_ONCE, tx):
+    for row in await silent.waiting_for_nothing(tx.now - GRACE, AT_ONCE, tx, waiting) if waiting else ():
         step_id = await _step(row, published, tx)
         due = row["memory"].get("due")
         if row["engine"] != BUILTIN:  # its engine learns what it waits for now

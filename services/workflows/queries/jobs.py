@@ -33,10 +33,7 @@ async def running_job(kind: str, workflow_id: UUID, tx: Tx) -> asyncpg.Record | 
     )  # fmt: skip
 
 
-async def releasing(workflow_id: UUID, tx: Tx) -> UUID | None:
-    """The job that lets go of the workflow's held runs."""
-    found: UUID | None = await tx.value(
-        "SELECT id FROM job WHERE practice_id = $1 AND kind = 'release' AND workflow_id = $2 AND status = 'running' ORDER BY id LIMIT 1",
-        tx.practice_id, workflow_id,
-    )  # fmt: skip
-    return found
+async def job_at_work(kind: str, workflow_id: UUID, tx: Tx) -> UUID | None:
+    """The job that holds the workflow's runs, or (``release``) lets go of them."""
+    job = await running_job(kind, workflow_id, tx)
+    return job["id"] if job is not None else None

@@ -108,13 +108,25 @@ async def held_runs(workflow_id: UUID, after: UUID | None, limit: int, tx: Tx) -
     return [row["id"] for row in rows]
 
 
-async def durable_runs(workflow_id: UUID, tx: Tx) -> list[UUID]:
-    """Runs of a workflow that go on, are not paused, and that another engine than ours keeps going."""
+async def unheld_runs(workflow_id: UUID, after: UUID | None, limit: int, tx: Tx) -> list[UUID]:
+    """Runs of a workflow that go on and are not paused, in the order of their ids, from behind ``after``."""
     rows = await tx.rows(
-        "SELECT id FROM run WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused AND engine <> 'builtin'",
-        tx.practice_id, workflow_id,
+        """
+        SELECT id FROM run WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused AND ($3::uuid IS NULL OR id > $3)
+        ORDER BY id LIMIT $4
+        """,
+        tx.practice_id, workflow_id, after, limit,
     )  # fmt: skip
     return [row["id"] for row in rows]
+
+
+async def unheld_count(workflow_id: UUID, tx: Tx) -> int:
+    found: int = await tx.value(
+        "SELECT count(*) FROM run WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused",
+        tx.practice_id,
+        workflow_id,
+    )
+    return found
 
 
 async def backlog_of(workflow_id: UUID, tx: Tx) -> asyncpg.Record:

@@ -15,15 +15,34 @@ from services.workflows.rules.definitions.steps import walk
 
 
 async def runs_for_change(keys: list[Key], tx: Tx) -> dict[Key, asyncpg.Record]:
-    """The runs, locked in one order so that two batches cannot wait for each other."""
+    """The runs, locked in one order so that two batches cannot wait for each other.
+
+    ``escapes``: its workflow is paused, and it has yet to be held.
+    """
     rows = await tx.rows(
         """
-        SELECT r.* FROM run r JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id)
+        SELECT r.*, r.status = 'running' AND NOT r.paused AND EXISTS (
+          SELECT FROM workflow w WHERE w.practice_id = r.practice_id AND w.id = r.workflow_id AND w.paused) AS escapes
+        FROM run r JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id)
         ORDER BY r.practice_id, r.id FOR UPDATE OF r
         """,
         [key[0] for key in keys], [key[1] for key in keys],
     )  # fmt: skip
     return {(row["practice_id"], row["id"]): row for row in rows}
+
+
+_WANTED = """
+WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
+  AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR (started_at, id) < ($5, $6::uuid))
+  AND ($8::text IS NULL OR error_code = $8) AND ($9::text IS NULL OR failed_step = $9) AND ($10::text IS NULL OR trigger_type = $10)
+  AND ($11::bool IS NULL OR $11 OR NOT EXISTS (SELECT FROM stuck s WHERE s.practice_id = r.practice_id AND s.run_id = r.id))
+ORDER BY started_at DESC, id DESC LIMIT $7
+"""
+_RUNS = f"SELECT r.* FROM run r {_WANTED}"
+_STUCK_RUNS = f"""
+SELECT r.* FROM (SELECT DISTINCT run_id FROM stuck WHERE practice_id = $1 OFFSET 0) k JOIN run r ON r.id = k.run_id {_WANTED}
+"""
+"""Begins with the few that are stuck, however many runs there are."""
 
 
 async def runs(tx: Tx, *, after: tuple[str, ...] | None, limit: int, **wanted: Any) -> list[asyncpg.Record]:
@@ -32,15 +51,8 @@ async def runs(tx: Tx, *, after: tuple[str, ...] | None, limit: int, **wanted: A
     ``wanted``: workflow_id, patient_id, status, error_code, failed_step, trigger (the event type), stuck; None does not count.
     """
     return await tx.rows(
-        """
-        SELECT * FROM run r WHERE practice_id = $1 AND ($2::uuid IS NULL OR workflow_id = $2) AND ($3::uuid IS NULL OR patient_id = $3)
-          AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR (started_at, id) < ($5, $6::uuid))
-          AND ($8::text IS NULL OR error_code = $8) AND ($9::text IS NULL OR failed_step = $9) AND ($10::text IS NULL OR trigger_type = $10)
-          AND ($11::bool IS NULL OR $11 = EXISTS (SELECT FROM stuck s WHERE s.practice_id = r.practice_id AND s.run_id = r.id))
-        ORDER BY started_at DESC, id DESC LIMIT $7
-        """,
-        tx.practice_id, wanted.get("workflow_id"), wanted.get("patient_id"), wanted.get("status"),
-        datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, limit + 1,
+        _STUCK_RUNS if wanted.get("stuck") else _RUNS, tx.practice_id, wanted.get("workflow_id"), wanted.get("patient_id"),
+        wanted.get("status"), datetime.fromisoformat(after[0]) if after else None, UUID(after[1]) if after else None, limit + 1,
         wanted.get("error_code"), wanted.get("failed_step"), wanted.get("trigger"), wanted.get("stuck"),
     )  # fmt: skip
 

@@ -9,8 +9,8 @@ import asyncpg
 
 from libs.common.work import Tx
 
-SETTLED = """
-DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.practice_id AND r.id = s.run_id AND (r.status <> 'running' OR CASE s.code
+_SETTLED = """
+s.practice_id = $1 AND r.practice_id = s.practice_id AND r.id = s.run_id AND (r.status <> 'running' OR CASE s.code
   WHEN 'engine_silent' THEN
     NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = s.practice_id AND c.run_id = s.run_id AND c.called_at < $2)
     AND NOT EXISTS (SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.due_at < $2 AND NOT m.held)
@@ -24,11 +24,26 @@ DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.p
       OR EXISTS (SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id))
   END)
 """
+SETTLED = f"DELETE FROM stuck s USING run r WHERE {_SETTLED}"
 """What is stuck no more."""
 
-SETTLED_SCHEDULES = """
-DELETE FROM stuck_schedule k WHERE k.practice_id = $1 AND NOT EXISTS (
+_SETTLED_SCHEDULES = """
+k.practice_id = $1 AND NOT EXISTS (
   SELECT FROM schedule s WHERE s.practice_id = k.practice_id AND s.workflow_id = k.workflow_id AND s.postponed > 0)
+"""
+SETTLED_SCHEDULES = f"DELETE FROM stuck_schedule k WHERE {_SETTLED_SCHEDULES}"
+_SETTLES = f"""
+SELECT EXISTS (SELECT FROM stuck s, run r WHERE {_SETTLED}) OR EXISTS (SELECT FROM stuck_schedule k WHERE {_SETTLED_SCHEDULES})
+  OR EXISTS (SELECT FROM job j WHERE j.practice_id = $1 AND j.status = 'running' AND NOT EXISTS (
+    SELECT FROM job_due d WHERE d.practice_id = j.practice_id AND d.job_id = j.id))
+"""
+_HELD_TIMERS = """
+SELECT t.run_id FROM {table} t JOIN run r ON r.practice_id = t.practice_id AND r.id = t.run_id
+WHERE t.practice_id = $1 AND t.held AND r.status = 'running' AND NOT r.paused LIMIT $2
+"""
+_ORPHANS = """
+SELECT t.run_id FROM {table} t JOIN run r ON r.practice_id = t.practice_id AND r.id = t.run_id
+WHERE t.practice_id = $1 AND t.due_at < $2 AND r.status <> 'running' LIMIT $3
 """
 
 
@@ -46,6 +61,21 @@ async def anything(tx: Tx) -> bool:
     return found
 
 
+async def settles(called: datetime, tx: Tx) -> bool:
+    """Whether something is stuck no more, or a job is at work that nobody comes to."""
+    return bool(await tx.value(_SETTLES, tx.practice_id, called))
+
+
+async def held_timers(table: str, limit: int, tx: Tx) -> list[UUID]:
+    """Runs that go on and are not paused, with a timer that is held."""
+    return [row["run_id"] for row in await tx.rows(_HELD_TIMERS.format(table=table), tx.practice_id, limit)]
+
+
+async def orphans(table: str, due: datetime, limit: int, tx: Tx) -> list[UUID]:
+    """Runs that have ended, with a timer that was due before that moment."""
+    return [row["run_id"] for row in await tx.rows(_ORPHANS.format(table=table), tx.practice_id, due, limit)]
+
+
 async def unscheduled(tx: Tx) -> list[asyncpg.Record]:
     """Published workflows that run by the clock and have no time to run at."""
     return await tx.rows(
@@ -60,11 +90,13 @@ async def unscheduled(tx: Tx) -> list[asyncpg.Record]:
 
 
 async def escaped(tx: Tx) -> list[UUID]:
-    """Paused workflows with a run that is not held."""
+    """Paused workflows with a run that is not held, and no job that holds them."""
     rows = await tx.rows(
         """
         SELECT w.id FROM workflow w WHERE w.practice_id = $1 AND w.paused AND EXISTS (
           SELECT FROM run r WHERE r.practice_id = w.practice_id AND r.workflow_id = w.id AND r.status = 'running' AND NOT r.paused)
+          AND NOT EXISTS (
+          SELECT FROM job j WHERE j.practice_id = w.practice_id AND j.kind = 'hold' AND j.workflow_id = w.id AND j.status = 'running')
         """,
         tx.practice_id,
     )
@@ -108,19 +140,24 @@ async def kept_back(limit: int, tx: Tx) -> list[asyncpg.Record]:
     )  # fmt: skip
 
 
-async def standing(since: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
-    """Runs that are not paused and wait for nothing: they stopped between two steps."""
+async def standing(since: datetime, limit: int, tx: Tx, among: list[UUID] | None = None) -> list[asyncpg.Record]:
+    """Runs that are not paused, nor their workflow, and wait for nothing: they stopped between two steps. ``among``: of these only."""
     return await tx.rows(
         """
-        SELECT * FROM run WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2
+        SELECT * FROM run r WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2 AND NOT EXISTS (
+          SELECT FROM workflow w WHERE w.practice_id = r.practice_id AND w.id = r.workflow_id AND w.paused)
+          AND ($4::uuid[] IS NULL OR id = ANY($4))
         ORDER BY id LIMIT $3
         """,
-        tx.practice_id, since, limit,
+        tx.practice_id, since, limit, among,
     )  # fmt: skip
 
 
-async def waiting_for_nothing(since: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
-    """Runs that wait, without a timer and without an action whose answer is open. Every wait has a timer, also one for an event."""
+async def waiting_for_nothing(since: datetime, limit: int, tx: Tx, among: list[UUID] | None = None) -> list[asyncpg.Record]:
+    """Runs that wait, without a timer and without an action whose answer is open. Every wait has a timer, also one for an event.
+
+    ``among``: of these only.
+    """
     return await tx.rows(
         """
         SELECT r.* FROM run r WHERE r.practice_id = $1 AND r.status = 'running' AND r.waiting AND r.started_at < $2
@@ -129,9 +166,10 @@ async def waiting_for_nothing(since: datetime, limit: int, tx: Tx) -> list[async
           AND NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = r.practice_id AND c.run_id = r.id)
           AND NOT EXISTS (
             SELECT FROM step s WHERE s.practice_id = r.practice_id AND s.run_id = r.id AND s.status IN ('requested', 'unknown'))
+          AND ($4::uuid[] IS NULL OR r.id = ANY($4))
         ORDER BY r.id LIMIT $3
         """,
-        tx.practice_id, since, limit,
+        tx.practice_id, since, limit, among,
     )  # fmt: skip
 
 

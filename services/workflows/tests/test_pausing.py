@@ -127,6 +127,29 @@ class TestPausingAWorkflow:
         await engine.pass_time(2 * HOURS)
         assert [request.step_id for request in await engine.requests()] == ["first", "second", "second"]
 
+    async def test_many_are_marked_as_held_by_a_job_and_it_ends_when_the_workflow_is_resumed(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pausing, "HELD_AT_ONCE", 10)
+        workflow = await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine, 45)
+
+        async def marked() -> int:
+            async with engine.work(engine.admin) as tx:
+                found: int = await tx.value("SELECT count(*) FROM run WHERE practice_id = $1 AND held", engine.practice)
+            return found
+
+        for chunks, held, status in ((2, 30, "cancelled"), (9, 45, "finished")):
+            paused = await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+            assert (paused["held"], await marked()) == (45, 10)
+            await done(engine, client, as_admin, {"id": paused["job_id"]}, chunks=chunks)
+            assert (await marked(), (await watchdog.look_after([engine.practice], engine.work, engine.published)).repaired) == (held, 0)
+            release = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+            assert (await client.get(f"/v1/runs/jobs/{paused['job_id']}", headers=as_admin)).json()["status"] == status
+            assert (await done(engine, client, as_admin, {"id": release}))["done"] == held
+        await engine.pass_time(2 * HOURS)
+        assert len(await engine.requests()) == 45
+
     @pytest.mark.parametrize("alike", [False, True])
     async def test_what_is_tried_again_meanwhile_belongs_to_the_backlog(
         self, client: Client, engine: BuiltinDriver, as_admin: Headers, alike: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +17,7 @@ from libs.contracts.workflows import RunStuck, ScheduleStuck
 from services.workflows import timers
 from services.workflows.commands import watchdog
 from services.workflows.commands.controls import retry_run
+from services.workflows.commands.serial import one_at_a_time
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import HOURS, Visit, definition, practice_created, send, wait
 from services.workflows.tests.steering import breaks
@@ -93,6 +96,48 @@ class TestRepairs:
         async with engine.work(engine.admin) as tx:
             assert await tx.value("SELECT count(*) FROM job WHERE practice_id = $1 AND kind = 'release'", engine.practice) == 1
         assert (await look(engine)).repaired == 0
+
+    async def test_timers_of_runs_that_have_ended_are_removed_and_no_others(self, engine: BuiltinDriver) -> None:
+        await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine, 3)
+        await damage(engine, "UPDATE timer SET due_at = due_at - interval '1 hour' WHERE practice_id = $1")
+        ended, ended_late, going = sorted(run.id for run in await engine.runs())
+        await damage(engine, f"UPDATE run SET status = 'completed' WHERE practice_id = $1 AND id <> '{going}'")
+        await damage(engine, f"UPDATE timer SET due_at = due_at + interval '4 minutes' WHERE practice_id = $1 AND run_id = '{ended_late}'")
+
+        async def timers_of() -> set[UUID]:
+            async with engine.work(engine.admin) as tx:
+                return {row["run_id"] for row in await tx.rows("SELECT run_id FROM timer WHERE practice_id = $1", engine.practice)}
+
+        assert ((await look(engine)).repaired, await timers_of()) == (1, {ended_late, going})
+        assert ended not in await timers_of()
+        assert [(await look(engine)).repaired for _ in range(2)] == [1, 0]
+        assert await timers_of() == {going}
+
+    async def test_nobody_waits_for_a_look_that_finds_nothing(self, engine: BuiltinDriver) -> None:
+        await engine.publish(definition(wait("P1D"), send()))
+        await booked(engine, 3)
+        async with engine.work.batch([engine.practice], watchdog.SYSTEM) as tx:
+            await one_at_a_time([engine.practice], tx)
+            async with asyncio.timeout(60):
+                found = await look(engine)
+        assert (found.repaired, found.raised) == (0, 0)
+
+    async def test_what_somebody_has_put_right_since_it_was_seen_is_left_alone(
+        self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workflow = await engine.publish(definition(wait("P1D"), send()))
+        await booked(engine, 2)
+        (run, other), see = [one.id for one in await engine.runs()], watchdog._see
+
+        async def long_ago(tx: Any) -> Any:
+            everything = await see(tx)
+            both = {table: [run, other] for table in everything.orphans}
+            return replace(everything, escaped=[workflow], orphans=both, held_timers=both, standing=[run], waiting=[other])
+
+        monkeypatch.setattr(watchdog, "_see", long_ago)
+        found = await look(engine)
+        assert (found.repaired, found.raised) == (0, 0)
 
     async def test_a_schedule_and_a_job_nobody_would_come_to_are_put_back(
         self, engine: BuiltinDriver, client: httpx.AsyncClient, as_admin: Headers
@@ -261,14 +306,16 @@ class TestRounds:
         await booked(engine)
         other = BuiltinDriver(work.engine)
         engine.now += watchdog.NO_ANSWER + timedelta(minutes=1)
-        look_at = watchdog._look
+        await other.learn_catalogue()
+        await other.publish(definition(send()))
+        look_at = watchdog._see
 
-        async def with_one_bad(published: Any, found: Any, tx: Any) -> None:
+        async def with_one_bad(tx: Any) -> Any:
             if tx.practice_id == other.practice:
                 raise ZeroDivisionError
-            await look_at(published, found, tx)
+            return await look_at(tx)
 
-        monkeypatch.setattr(watchdog, "_look", with_one_bad)
+        monkeypatch.setattr(watchdog, "_see", with_one_bad)
         found = await watchdog.look_after([other.practice, engine.practice], engine.work, engine.published)
         assert found.raised == 1
 

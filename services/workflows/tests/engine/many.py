@@ -8,6 +8,7 @@ import pytest
 
 from libs.common.errors import Conflict, Refused
 from libs.contracts.actions import Outcome
+from services.workflows.commands import pausing
 from services.workflows.tests.engine.driver import EngineDriver
 from services.workflows.tests.engine.world import HOURS, Visit, booked, definition, reminder, send, wait
 
@@ -62,6 +63,27 @@ class PausedWorkflowsSuite:
         await engine.resume_workflow(workflow)
         await engine.pass_time(timedelta())
         assert ([run.status for run in await engine.runs()], await engine.requests()) == (["completed"], [])
+
+    @pytest.mark.parametrize("at_once", [1, 2])
+    async def test_what_has_yet_to_be_marked_as_held_stands_still_as_well(
+        self, engine: EngineDriver, monkeypatch: pytest.MonkeyPatch, at_once: int
+    ) -> None:
+        monkeypatch.setattr(pausing, "HELD_AT_ONCE", at_once)
+        workflow = await engine.publish(definition(send("first"), wait("PT1H"), send("second")))
+        await several(engine, 3)
+        early = (await engine.requests())[:2]
+        for request in early:
+            await engine.answer(request, Outcome.SUCCEEDED)
+        assert await engine.pause_workflow(workflow) == 3
+        await engine.pass_time(2 * HOURS)
+        await engine.answer((await engine.requests())[2], Outcome.SUCCEEDED)
+        await engine.restart()
+        assert (await engine.look_after(), len(await engine.requests())) == (0, 3)
+        await engine.resume_workflow(workflow)
+        await engine.pass_time(timedelta())
+        assert sorted(request.run_id for request in (await engine.requests())[3:]) == sorted(request.run_id for request in early)
+        await engine.pass_time(HOURS)
+        assert [request.step_id for request in await engine.requests()] == ["first"] * 3 + ["second"] * 3
 
 
 class BulkSuite:
