@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +44,20 @@ class TestMany:
         assert len(await engine.requests()) == 20
         again = await post(client, "/v1/runs/bulk", as_admin, wish, 201)
         assert ((await done(engine, client, as_admin, again))["done"], len(await engine.requests())) == (0, 20)
+
+    async def test_runs_that_start_after_somebody_asked_are_not_meant(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        await engine.publish(definition(wait("PT1H"), send()))
+        engine.now -= timedelta(hours=2)
+        await booked(engine, 3)
+        engine.now += timedelta(hours=1)
+        meant = {run.id for run in await engine.runs()}
+        job = await post(client, "/v1/runs/bulk", as_admin, {"verb": "cancel", "filter": {}}, 201)
+        engine.now = datetime.fromisoformat(job["created_at"]) + timedelta(seconds=1)
+        await booked(engine, 4)
+        assert (await done(engine, client, as_admin, job))["done"] == job["total"] == 3
+        assert {run.id for run in await engine.runs() if run.status == "cancelled"} == meant
 
     async def test_of_one_patients_runs_one_is_tried_again_where_one_at_a_time_is_let_through(
         self, client: Client, engine: BuiltinDriver, as_admin: Headers
