@@ -29,8 +29,8 @@ from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.rules.definitions.steps import LONGEST_LOOK_BACK
 from services.workflows.rules.definitions.triggers import seen_as, trigger_name
 from services.workflows.rules.runs.considering import NOT_IN_FORCE, OTHER_TRIGGER, published_after, read_trigger, takes, trigger_at
-from services.workflows.rules.simulation.occurred import Occurred
-from services.workflows.rules.simulation.recalling import DIFFERS, came_to
+from services.workflows.rules.simulation.occurred import Known, Occurred
+from services.workflows.rules.simulation.recalling import DIFFERS, FORGOTTEN, came_to
 from services.workflows.rules.simulation.running import Running
 
 MOST_WORKFLOWS = 1000
@@ -151,6 +151,8 @@ async def _why(
     practice_id: UUID, workflow_id: UUID, version: int, verdict: str, occurred: Occurred, published: PublishedWorkflows, tx: Tx
 ) -> _Why:
     """The filter and the key, as this version saw the event. An anchored workflow asks its filter later, of what it knows then."""
+    if occurred.known == Known():
+        return _Why(unsure=FORGOTTEN)
     try:
         compiled = await published.version(practice_id, workflow_id, version, tx)
     except ValueError:

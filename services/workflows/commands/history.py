@@ -2,12 +2,13 @@
 
 One row per event, kept ``KEPT`` and then forgotten. Of a thousand workflows that an event may start it names those that it did something
 with; that the filters of the others kept it out follows from what was in force (``queries.decided``). What expressions saw of the patient, the appointment and the practice is
-kept with it, so that an answer given later is about what was known then.
+kept with it, so that an answer given later is about what was known then. A schedule asks every patient every day: of those whom its filter
+keeps out what was seen is not kept, and is found again (``queries.seen``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
@@ -18,9 +19,11 @@ from libs.common.work import Tx, Work, json_text
 from libs.contracts.envelope import PLATFORM
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.world import World
+from services.workflows.queries.decided import FILTERED
 
 KEPT = timedelta(days=40)
 STARTED_ALREADY = "started_already"
+NOTHING = "{}"
 NOTHING_MET: Mapping[UUID, int] = MappingProxyType({})
 FORGOTTEN_AT_ONCE = 5000
 PRACTICES_AT_ONCE = 20
@@ -74,10 +77,19 @@ async def record(
         _RECORD, [one.practice_id for one in happenings], [one.id for one in happenings], [one.data.type for one in happenings],
         [one["patient_id"] for one in ids], [one["appointment_id"] for one in ids], [one.at for one in happenings],
         [tx.now] * len(happenings), [one.text for one in happenings],
-        [json_text(world.seen(one.practice_id, found)) for one, found in zip(happenings, ids, strict=True)],
+        [
+            NOTHING if _kept_out(one, decisions.get(one.id, ())) else json_text(world.seen(one.practice_id, found))
+            for one, found in zip(happenings, ids, strict=True)
+        ],
         [json_text([decision.compact(began) for decision in decisions.get(one.id, ())]) for one in happenings],
         [met.get(one.practice_id) for one in happenings],
     )  # fmt: skip
+
+
+def _kept_out(happening: Happening, decisions: Sequence[Decision]) -> bool:
+    """Whether it is one of many occasions of our own for patients, and nothing came of it but that a filter kept it out."""
+    own = happening.many and not happening.said and happening.ids()["appointment_id"] is None
+    return own and bool(decisions) and all(one.verdict == FILTERED for one in decisions)
 
 
 async def forget_old(work: Work) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -19,7 +19,7 @@ WHERE practice_id = $1 AND since <= $2 AND (until IS NULL OR until > $3) AND eve
 """
 
 
-async def with_decisions(rows: Sequence[asyncpg.Record], tx: Tx) -> list[dict[str, Any]]:
+async def with_decisions(rows: Sequence[Mapping[str, Any]], tx: Tx) -> list[dict[str, Any]]:
     """Rows of the event log of the transaction's practice, each with all its decisions: ``[workflow_id, version, verdict, run_id]``.
 
     An event with a revision names only what went on, or was kept out by something else than its filter.
@@ -30,13 +30,13 @@ async def with_decisions(rows: Sequence[asyncpg.Record], tx: Tx) -> list[dict[st
     return [{**row, "decisions": [*row["decisions"], *_unnamed(row, types.get(row["event_id"], set()), listened)]} for row in rows]
 
 
-def _started(row: asyncpg.Record) -> set[str]:
+def _started(row: Mapping[str, Any]) -> set[str]:
     """The trigger types the event counts as."""
     kind = BY_TYPE.get(row["type"])
     return set() if kind is None else set(started_by(kind.model_validate(row["data"], extra="ignore")))
 
 
-def _unnamed(row: asyncpg.Record, types: set[str], listened: Iterable[asyncpg.Record]) -> list[list[Any]]:
+def _unnamed(row: Mapping[str, Any], types: set[str], listened: Iterable[asyncpg.Record]) -> list[list[Any]]:
     named = {workflow_id for workflow_id, *_ in row["decisions"]}
     verdict = BULK if row["data"].get("bulk") else FILTERED
     return [

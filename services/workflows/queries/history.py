@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import asyncpg
 
 from libs.common.work import Tx
 from services.workflows.queries.decided import with_decisions
+from services.workflows.queries.seen import with_seen
 
 _ABOUT = """
 SELECT * FROM event_log WHERE practice_id = $1 AND recorded_at >= $2 AND recorded_at < $3
@@ -26,7 +28,7 @@ SELECT w.id, w.name, w.created_at, w.published_version, w.paused, w.draft -> 'tr
 FROM workflow w WHERE w.practice_id = $1 ORDER BY w.name, w.id
 """
 _PAGE = """
-SELECT event_id, type, data, seen, at, recorded_at FROM event_log WHERE practice_id = $1 AND type = ANY($2::text[])
+SELECT event_id, type, patient_id, data, seen, at, recorded_at FROM event_log WHERE practice_id = $1 AND type = ANY($2::text[])
   AND recorded_at >= $3 AND recorded_at < $4 AND (recorded_at, at, event_id) > ($5, $6, $7) ORDER BY recorded_at, at, event_id LIMIT $8
 """
 _OF_RUN = """
@@ -45,11 +47,11 @@ SELECT p.seen -> 'patient' AS patient, a.seen -> 'appointment' AS appointment, c
   (t.patient_id IS NULL OR p.seen IS NOT NULL OR a.seen #> '{appointment,patient_id}' = 'null')
   AND (t.appointment_id IS NULL OR a.seen IS NOT NULL) AND c.seen IS NOT NULL AS remembered
 FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[]) WITH ORDINALITY AS t (patient_id, appointment_id, at, place)
-LEFT JOIN LATERAL (SELECT seen FROM event_log WHERE practice_id = $1 AND patient_id = t.patient_id AND recorded_at <= t.at
+LEFT JOIN LATERAL (SELECT seen FROM event_log WHERE practice_id = $1 AND patient_id = t.patient_id AND recorded_at <= t.at AND seen <> '{}'
   ORDER BY recorded_at DESC LIMIT 1) p ON true
 LEFT JOIN LATERAL (SELECT seen FROM event_log WHERE practice_id = $1 AND appointment_id = t.appointment_id AND recorded_at <= t.at
   ORDER BY recorded_at DESC LIMIT 1) a ON true
-LEFT JOIN LATERAL (SELECT seen FROM event_log WHERE practice_id = $1 AND recorded_at <= t.at ORDER BY recorded_at DESC LIMIT 1) c ON true
+LEFT JOIN LATERAL (SELECT seen FROM event_log WHERE practice_id = $1 AND recorded_at <= t.at AND seen <> '{}' ORDER BY recorded_at DESC LIMIT 1) c ON true
 ORDER BY t.place
 """
 Place = tuple[datetime, datetime, UUID]
@@ -61,7 +63,8 @@ async def events_about(
 ) -> list[dict[str, Any]]:
     """Events about a patient, or an appointment of theirs, or the one event; newest first, one more than ``limit`` when there is more."""
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
-    return await with_decisions(await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1), tx)
+    rows = await tx.rows(_ABOUT, tx.practice_id, since, until, event_id, patient_id, *place, limit + 1)
+    return await with_decisions(await with_seen(tx.practice_id, rows, tx), tx)
 
 
 async def events_of_run(
@@ -77,7 +80,8 @@ async def events_of_run(
     place = (datetime.fromisoformat(after[0]), UUID(after[1])) if after else (None, None)
     went_on = run["started_at"] - before, run["finished_at"]
     about = run["trigger_event_id"], types, run["patient_id"], run["appointment_id"]
-    return await with_decisions(await tx.rows(_OF_RUN, tx.practice_id, *about, *went_on, *span, *place, limit + 1), tx)
+    rows = await tx.rows(_OF_RUN, tx.practice_id, *about, *went_on, *span, *place, limit + 1)
+    return await with_decisions(await with_seen(tx.practice_id, rows, tx), tx)
 
 
 async def runs_under_way(
@@ -92,8 +96,9 @@ async def known_then(asked: list[tuple[UUID | None, UUID | None, datetime]], tx:
     return await tx.rows(_KNOWN, tx.practice_id, [one[0] for one in asked], [one[1] for one in asked], [one[2] for one in asked])
 
 
-async def logged_event(event_id: UUID, tx: Tx) -> asyncpg.Record | None:
-    return await tx.row("SELECT * FROM event_log WHERE practice_id = $1 AND event_id = $2", tx.practice_id, event_id)
+async def logged_event(event_id: UUID, tx: Tx) -> Mapping[str, Any] | None:
+    rows = await tx.rows("SELECT * FROM event_log WHERE practice_id = $1 AND event_id = $2", tx.practice_id, event_id)
+    return (await with_seen(tx.practice_id, rows, tx))[0] if rows else None
 
 
 async def triggers(tx: Tx) -> list[asyncpg.Record]:
@@ -130,9 +135,9 @@ async def steps_of_runs(run_ids: list[UUID], tx: Tx) -> list[asyncpg.Record]:
 
 async def event_page(
     practice_id: UUID, types: list[str], since: datetime, until: datetime, after: Place, limit: int, tx: Tx
-) -> list[asyncpg.Record]:
+) -> list[Mapping[str, Any]]:
     """The next events of these types, in the order they were handled."""
-    return await tx.rows(_PAGE, practice_id, types, since, until, *after, limit)
+    return await with_seen(practice_id, await tx.rows(_PAGE, practice_id, types, since, until, *after, limit), tx)
 
 
 async def events_of_types(practice_id: UUID, types: list[str], since: datetime, until: datetime, tx: Tx) -> int:

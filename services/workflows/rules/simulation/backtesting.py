@@ -15,7 +15,7 @@ from services.workflows.rules.definitions.triggers import TRIGGERS, event_of, st
 from services.workflows.rules.expressions.interface import Expressions
 from services.workflows.rules.simulation.comparing import SIDES, Comparing
 from services.workflows.rules.simulation.given import Given
-from services.workflows.rules.simulation.occurred import Occurred
+from services.workflows.rules.simulation.occurred import Known, Occurred
 from services.workflows.rules.simulation.replaying import Replayed, longest_look_back
 from services.workflows.rules.simulation.running import NO_RESULTS, Results
 
@@ -44,7 +44,7 @@ class Backtest:
         self.types = sorted(set[str]().union(*(types_of_interest(compiled) for compiled in versions)))
         self.begins = since - max(longest_look_back(compiled) for compiled in versions)
         self.reads_results = any(side.reads for side in self._sides.values())
-        self._unreadable = 0
+        self._unreadable = self._forgotten = 0
         self._new_times = compared is None or _times(draft) != _times(compared)
         self._scheduled = isinstance(draft.definition.trigger, ScheduleTrigger)
 
@@ -54,6 +54,9 @@ class Backtest:
             occurred = Occurred.logged(row)
         except ValueError:
             self._unreadable += 1
+            return
+        if occurred.known == Known():
+            self._forgotten += 1
             return
         bound: dict[Expressions, Any] = {}
         for side in self._sides.values():
@@ -73,6 +76,8 @@ class Backtest:
             side.end()
         self._told.settle_all()
         warnings = [{"code": "event_unreadable", "count": self._unreadable}] if self._unreadable else []
+        if self._forgotten:  # what was known of their patients then
+            warnings.append({"code": "event_forgotten", "count": self._forgotten})
         if self._scheduled and self._new_times:
             warnings.append({"code": "only_times_that_came_count", "count": 1})
         shown = {name: side.tally.shown() for name, side in self._sides.items()}
