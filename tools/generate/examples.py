@@ -133,6 +133,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "patient": {"given_name": "Mira", "email": "mira.holm@mail.example"},
         "answers": {"intake": [{"outcome": "failed", "error_code": "provider_down", "retryable": True}, {"outcome": "succeeded"}]},
     },
+    "POST /v1/tasks": {"title": "Call back", "text": "Asked for the findings.", "due_in_hours": 24, "role": "regular_user"},
+    "PATCH /v1/tasks/{task_id}": {"title": "Call back today", "due_at": "2030-01-07T16:00:00Z"},
     "PUT /v1/email-settings": {
         "api_key": "SG.your-key",
         "sender_email": "desk@lindenhof.example",

@@ -207,7 +207,7 @@ class TestFindings:
     def test_a_text_a_field_never_holds_is_a_warning_with_what_it_holds(self, condition: Any, column: int | None, pointer: str) -> None:
         (found,) = findings(definition(condition=condition))
         assert (found.code, found.severity, found.column, found.pointer) == ("no_member", "warning", column, f"/condition{pointer}")
-        assert found.hint == "it holds one of: booked, confirmed, cancelled; did you mean 'booked'?"
+        assert found.hint == "it holds one of: booked, confirmed, cancelled, completed, no_show; did you mean 'booked'?"
 
     def test_what_may_be_null_is_named(self) -> None:
         (found,) = findings(definition(condition="patient.email != '' && patient.phone.startsWith('+')"))

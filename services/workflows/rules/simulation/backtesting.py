@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.patients import PatientRegistered, PatientUpdated
+from libs.contracts.patients import PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
 from libs.contracts.scheduling import AppointmentBooked, AppointmentMatched, AppointmentState
 from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.rules.definitions.definition import ScheduleTrigger
@@ -19,7 +19,7 @@ from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.replaying import Replayed, longest_look_back
 from services.workflows.rules.simulation.running import NO_RESULTS, Results
 
-_PATIENT_NEWS = {PatientRegistered.type, PatientUpdated.type}
+_PATIENT_NEWS = {PatientRegistered.type, PatientUpdated.type, PatientTagged.type, PatientUntagged.type}
 _APPOINTMENT_NEWS = {event.type for event in TRIGGERS if issubclass(event, AppointmentState)}
 
 

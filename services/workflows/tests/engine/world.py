@@ -25,8 +25,11 @@ from libs.contracts.practices import ClosedDays, OpeningSpan, PracticeCreated
 from libs.contracts.scheduling import (
     AppointmentBooked,
     AppointmentCancelled,
+    AppointmentCompleted,
     AppointmentConfirmed,
+    AppointmentMarkedNoShow,
     AppointmentMatched,
+    AppointmentReopened,
     AppointmentRescheduled,
     AppointmentSource,
     AppointmentStatus,
@@ -192,6 +195,19 @@ class Visit:
     def confirmed(self) -> Said:
         self.version = max(2, self.version + 1)
         return Said(uuid4(), AppointmentConfirmed(**self._state(self.version, AppointmentStatus.CONFIRMED)))
+
+    def completed(self) -> Said:
+        self.version += 1
+        return Said(uuid4(), AppointmentCompleted(**self._state(self.version, AppointmentStatus.COMPLETED)))
+
+    def missed(self) -> Said:
+        self.version += 1
+        return Said(uuid4(), AppointmentMarkedNoShow(**self._state(self.version, AppointmentStatus.NO_SHOW)))
+
+    def reopened(self, mark: AppointmentStatus = AppointmentStatus.NO_SHOW) -> Said:
+        """Booked again after it was marked."""
+        self.version += 1
+        return Said(uuid4(), AppointmentReopened(**self._state(self.version, AppointmentStatus.BOOKED), previous_status=mark))
 
     def _state(self, version: int, status: AppointmentStatus) -> dict[str, Any]:
         return {
