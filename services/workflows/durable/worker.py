@@ -19,6 +19,8 @@ log = get_logger()
 
 AT_ONCE = {LIVE_QUEUE: 8, BULK_QUEUE: 2}
 """Runs brought on at the same time per process; many at once cannot take the others' connections."""
+IN_HAND = 4
+"""So many more are fetched beforehand. The others wait at the server, where practices take turns."""
 AGAIN_SECONDS = 2.0
 FINISH = timedelta(seconds=10)
 
@@ -45,7 +47,8 @@ class RunWorkers:
             try:
                 worker = Worker(
                     await self._connect(), task_queue=queue, workflows=[RunWorkflow], activities=[self._activities.advance],
-                    max_concurrent_local_activities=at_once, graceful_shutdown_timeout=FINISH,
+                    max_concurrent_local_activities=at_once, max_concurrent_workflow_tasks=at_once + IN_HAND,
+                    graceful_shutdown_timeout=FINISH,
                 )  # fmt: skip
                 await worker.run()
             except Exception as error:  # whatever it is, runs wait for a worker: another one is made
