@@ -221,6 +221,19 @@ class LeavingConformance(ActionConformance):
         known = self.may_repeat(scene) or self.plugin.lookup is not None
         assert [o.outcome for o in await stage.outcomes()][len(said) :] == ([Outcome.SUCCEEDED] if known else [])
 
+    async def test_one_that_may_be_repeated_and_may_have_happened_is_given_up_as_unknown(
+        self, stage: Stage, scene: Scene, behave: Callable[[Outside], object]
+    ) -> None:
+        """Failed it would be tried again under another key, by which nobody could tell the repeat."""
+        if not self.may_repeat(scene):
+            return
+        behave(Outside.TAKES_AND_HANGS_UP)
+        await stage.ask(stage.asking(scene.parameters, scene.patient_id))
+        behave(Outside.NOT_NOW)
+        for _ in range(RETRY_LIMIT + 1):
+            await stage.later()
+        assert [finished.outcome for finished in await stage.outcomes()] == [Outcome.UNKNOWN]
+
     async def test_a_process_that_dies_after_the_mark_makes_no_second_effect(self, stage: Stage, scene: Scene) -> None:
         await stage.die_after_the_mark(stage.asking(scene.parameters, scene.patient_id))
         for _ in range(3):

@@ -26,6 +26,8 @@ _DEFINITION = {
     "trigger": {"event": "vantage.scheduling.appointment-booked.v1"},
     "steps": [{"kind": "wait", "id": "pause", "duration": "PT1H"}],
 }
+_CONDITION = {"blocks": {"all": [{"field": "patient.email", "operator": "is_not_empty"}]}}
+_SHARED: dict[str, object] = {"visibility": "shared", "condition": json.dumps(_CONDITION)}
 THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "user_id": (
         ("practices.member", {"role": "regular_user", "status": "invited"}),
@@ -36,6 +38,8 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "patient_id": (("patients.patient", {}),),
     "tag_id": (("patients.tag", {}),),
     "note_id": (("patients.note", {}),),
+    "filter_id": (("patients.patient_filter", _SHARED),),
+    "saved_filter": (("patients.patient_filter", {**_SHARED, "key": "applied"}), ("workflows.patient_filter", _SHARED)),
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
@@ -69,11 +73,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/patients/{patient_id}": {"family_name": "Holm"},
     "POST /v1/patients/{patient_id}/tags": {"tag": "Recall"},
     "POST /v1/patients/{patient_id}/notes": {"text": "Was called."},
+    "PATCH /v1/patient-filters/{filter_id}": {"name": "Renamed"},
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
+    "POST /v1/tasks": {"title": "Call back", "patient_id": "{patient_id}"},
+    "PATCH /v1/tasks/{task_id}": {"title": "Call back"},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/runs": {"patient_id": "{patient_id}"},
-    "POST /v1/workflows/{workflow_id}/runs/preview": EXAMPLES["POST /v1/workflows/{workflow_id}/runs/preview"],
+    "POST /v1/workflows/{workflow_id}/runs/preview": {"saved_filter": "{saved_filter}"},
     "POST /v1/workflows/{workflow_id}/webhook-secret": {},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "wishes no messages"},
     "POST /v1/runs/{run_id}/rerun": {},

@@ -33,6 +33,8 @@ class Attempt(StrEnum):
     """It did not happen; the same may work later."""
     LOST = "lost"
     """Perhaps it happened: only the other side's records can tell."""
+    REPEATABLE = "repeatable"
+    """Lost, of an action that may be repeated under the same effect key."""
 
 
 def attempt_of(status: int) -> Attempt:
@@ -69,12 +71,16 @@ class Answer:
 
     @classmethod
     def lost(cls, code: str, *, may_repeat: bool) -> Answer:
-        """Nobody knows whether it happened: for an action that may be repeated that is no more than a reason to repeat it."""
-        return cls(Attempt.NOT_SENT if may_repeat else Attempt.LOST, code=code, message=OutcomeUnknown().message)
+        """Nobody knows whether it happened: an action that may be repeated is repeated, until it is answered or was tried often enough."""
+        return cls(Attempt.REPEATABLE if may_repeat else Attempt.LOST, code=code, message=OutcomeUnknown().message)
 
 
-def next_state(attempt: Attempt, attempts: int) -> EffectState:
-    """Where a dispatched effect goes after its ``attempts``-th try."""
+def next_state(attempt: Attempt, attempts: int, *, in_doubt: bool = False) -> EffectState:
+    """Where a dispatched effect goes after its ``attempts``-th try.
+
+    ``in_doubt``: an earlier try may have happened. What is given up then is unknown, not failed: a step that failed is tried
+    again under a new key, by which nobody could tell the repeat.
+    """
     match attempt:
         case Attempt.ACCEPTED:
             return EffectState.CONFIRMED
@@ -82,8 +88,9 @@ def next_state(attempt: Attempt, attempts: int) -> EffectState:
             return EffectState.FAILED
         case Attempt.LOST:
             return EffectState.UNKNOWN
-        case Attempt.NOT_SENT:
-            return EffectState.PLANNED if attempts < RETRY_LIMIT else EffectState.FAILED
+        case Attempt.NOT_SENT | Attempt.REPEATABLE:
+            given_up = EffectState.UNKNOWN if in_doubt or attempt is Attempt.REPEATABLE else EffectState.FAILED
+            return EffectState.PLANNED if attempts < RETRY_LIMIT else given_up
 
 
 def retry_pause(attempts: int, asked_seconds: float | None, jitter: float) -> float:

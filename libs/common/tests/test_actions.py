@@ -54,10 +54,16 @@ class TestNextState:
             (Attempt.NOT_SENT, 1, EffectState.PLANNED),
             (Attempt.NOT_SENT, RETRY_LIMIT - 1, EffectState.PLANNED),
             (Attempt.NOT_SENT, RETRY_LIMIT, EffectState.FAILED),
+            (Attempt.REPEATABLE, RETRY_LIMIT - 1, EffectState.PLANNED),
+            (Attempt.REPEATABLE, RETRY_LIMIT, EffectState.UNKNOWN),
         ],
     )
     def test_follows_from_the_attempt(self, attempt: Attempt, attempts: int, state: EffectState) -> None:
         assert next_state(attempt, attempts) is state
+
+    def test_what_may_have_happened_before_is_not_given_up_as_failed(self) -> None:
+        assert next_state(Attempt.NOT_SENT, RETRY_LIMIT, in_doubt=True) is EffectState.UNKNOWN
+        assert next_state(Attempt.REFUSED, 2, in_doubt=True) is EffectState.FAILED
 
 
 class TestRetryPause:

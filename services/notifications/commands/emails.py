@@ -164,7 +164,7 @@ async def send_email(parameters: SendEmail, effect: Effect, work: Work, mailer: 
             raise EmailRejected(answer.code)
         case Attempt.NOT_SENT:
             raise EmailNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Attempt.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise EmailUnknown(answer.code)
 
 

@@ -17,7 +17,15 @@ from libs.contracts.actions import Outcome
 from libs.contracts.envelope import Message
 from libs.contracts.notifications import EmailAccepted, EmailStatusChanged, MessageStatus
 from libs.contracts.patients import ActionFinished, PatientRecordViewed, PatientUpdated, PerformAction
-from libs.contracts.scheduling import AppointmentBooked, AppointmentSource, AppointmentStatus, Attendee
+from libs.contracts.scheduling import (
+    AppointmentBooked,
+    AppointmentCompleted,
+    AppointmentMarkedNoShow,
+    AppointmentReopened,
+    AppointmentSource,
+    AppointmentStatus,
+    Attendee,
+)
 from libs.contracts.workflows import RunStarted
 from libs.testing.fixtures import incoming
 
@@ -79,6 +87,21 @@ class TestTimeline:
         entries = await timeline(client, patient, as_user)
         assert [entry["kind"] for entry in entries] == ["email-status-changed", "email-accepted", "run-started", "appointment-booked"]
         assert entries[0]["details"]["status"] == "delivered"
+
+    async def test_tells_whether_the_patient_came(
+        self, service: Service, client: httpx.AsyncClient, patient: UUID, practice: UUID, as_user: Headers
+    ) -> None:
+        state = booked(patient).model_dump(exclude={"attendee", "double_booked", "version", "status"})
+        told: list[Message] = [
+            AppointmentMarkedNoShow(**state, version=2, status=AppointmentStatus.NO_SHOW),
+            AppointmentReopened(**state, version=3, status=AppointmentStatus.BOOKED, previous_status=AppointmentStatus.NO_SHOW),
+            AppointmentCompleted(**state, version=4, status=AppointmentStatus.COMPLETED),
+        ]
+        times = [(datetime.now(UTC) + timedelta(seconds=number)).isoformat() for number in range(len(told))]
+        await service.batches.handle([incoming(event, practice, ce_time=at) for event, at in zip(told, times, strict=True)])
+        entries = await timeline(client, patient, as_user)
+        assert [entry["kind"] for entry in entries] == ["appointment-completed", "appointment-reopened", "appointment-marked-no-show"]
+        assert [entry["details"]["status"] for entry in entries] == ["completed", "booked", "no_show"]
 
     async def test_repeats_nothing_personal(
         self, service: Service, client: httpx.AsyncClient, patient: UUID, practice: UUID, as_user: Headers

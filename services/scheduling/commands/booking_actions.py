@@ -58,7 +58,7 @@ async def book_at_calcom(
             raise SlotTaken if answer.code == SLOT_TAKEN else BookingRejected(answer.code)
         case Attempt.NOT_SENT:
             raise BookingNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Attempt.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise BookingUnknown(answer.code)
 
 

@@ -172,7 +172,7 @@ async def start_call(parameters: StartCall, effect: Effect, work: Work, dialler:
             raise CallRejected(answer.code)
         case Attempt.NOT_SENT:
             raise CallNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Attempt.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise CallUnknown(answer.code)
 
 

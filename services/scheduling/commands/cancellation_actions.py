@@ -81,7 +81,7 @@ async def cancel_at_calcom(parameters: CancelForRun, effect: Effect, work: Work,
             return kept.result(already=True)
         case Attempt.NOT_SENT:
             raise CancellationNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Attempt.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise CancellationUnknown(answer.code)
 
 

@@ -24,6 +24,8 @@ from services.workflows.rules.runs.states import Input, Started
 HAPPENED = "happened"
 """The kind of an input that is an event, still to be judged."""
 CALLS = 500
+AHEAD = 20_000
+"""Calls among which practices take turns: a flood of one of them waits for itself."""
 ANSWERED_WITHIN = timedelta(minutes=1)
 SYSTEM = Principal.system("durable")
 
@@ -100,7 +102,7 @@ async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
     """
     async with work.batch([], SYSTEM) as tx:
         await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS, tx.now)
-        called = await calls(tx.now - ANSWERED_WITHIN, CALLS, tx)
+        called = await calls(tx.now - ANSWERED_WITHIN, CALLS, AHEAD, tx)
     told = await orchestrator.look(called) if called else []
     if told:  # dying here tells them once more
         async with work.batch([], SYSTEM) as tx:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,15 +13,15 @@ from libs.common.work import Tx
 from libs.contracts.envelope import Event
 from services.workflows.commands.enrolling import TOO_OFTEN, Candidate, admissions_for
 from services.workflows.commands.happening import Happening, run_row
-from services.workflows.commands.history import STARTED_ALREADY, Decision, record
+from services.workflows.commands.history import NOTHING_MET, STARTED_ALREADY, Decision, record
 from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, Writes
+from services.workflows.queries.decided import BULK, FILTERED
 from services.workflows.queries.runs import begun, depths_of
-from services.workflows.rules.definitions.definition import EventTrigger
 from services.workflows.rules.definitions.triggers import seen_as, started_by
-from services.workflows.rules.expressions.interface import Expressions
+from services.workflows.rules.expressions.interface import FALSE, TRUE, Expressions
 from services.workflows.rules.expressions.templates import as_text
 from services.workflows.rules.runs.interpreter import advance
 from services.workflows.rules.runs.orchestration import TEMPORAL
@@ -39,17 +39,21 @@ class Occasion:
 
     happening: Happening
     trigger: str
-    workflows: list[InForce]
+    workflows: Sequence[InForce]
 
 
 @dataclass
 class _Gathered:
-    """What a batch comes to before anybody is let in."""
+    """What a batch comes to before anybody is let in. ``met``: see ``record``."""
 
+    met: Mapping[UUID, int]
     candidates: list[tuple[Candidate, Event, int, Any]] = field(default_factory=list)
     rerun: int = 0
     decisions: dict[UUID, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     writes: Writes = field(default_factory=Writes)
+
+    def decide(self, happening: Happening, workflow: InForce, verdict: str, run_id: UUID | None = None) -> None:
+        self.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, verdict, run_id))
 
 
 async def start_runs(happenings: list[Happening], published: PublishedWorkflows, tx: Tx) -> list[Change]:
@@ -62,29 +66,35 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     than ``OFTEN`` times in an hour, or that runs about nobody come to more than ``OFTEN_NOBODY`` times: a loop that goes round outside.
     """
     in_force = await published.in_force({one.practice_id for one in happenings}, tx)
+    met = {practice_id: listening.revision for practice_id, listening in in_force.items()}
     occasions = [
         Occasion(one, trigger, workflows)
         for one in happenings
         for trigger in started_by(one.data)
-        if (workflows := in_force[one.practice_id].get(trigger))
+        if (workflows := in_force[one.practice_id].workflows.get(trigger))
     ]
-    return await start_occasions(occasions, happenings, tx)
+    return await start_occasions(occasions, happenings, tx, met=met)
 
 
 async def start_occasions(
-    occasions: list[Occasion], happenings: list[Happening], tx: Tx, rerun: int = 0, decided: Mapping[UUID, list[Decision]] | None = None
+    occasions: list[Occasion],
+    happenings: list[Happening],
+    tx: Tx,
+    rerun: int = 0,
+    decided: Mapping[UUID, list[Decision]] | None = None,
+    met: Mapping[UUID, int] = NOTHING_MET,
 ) -> list[Change]:
-    """Start these, and remember all happenings with what was decided, here or (``decided``) before."""
+    """Start these, and remember all happenings with what was decided, here or (``decided``) before. ``met``: see ``record``."""
     world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx)
     depths = await _depths([occasion.happening for occasion in occasions], tx)
-    gathered = _Gathered(rerun=rerun)
+    gathered = _Gathered(met, rerun=rerun)
     gathered.decisions.update(decided or {})
     for occasion in occasions:
         world.require_patient(occasion.happening.practice_id, occasion.happening.ids())
         _consider_all(occasion, depths.get(occasion.happening.id, 0), world, gathered)
     await _let_in(gathered, world, tx)
     changes = await gathered.writes.flush(tx)
-    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx)
+    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx, met)
     return changes
 
 
@@ -104,39 +114,44 @@ def _is_uuid(text: str) -> bool:
 
 
 def _consider_all(occasion: Occasion, depth: int, world: World, gathered: _Gathered) -> None:
-    happening = occasion.happening
+    """Every workflow of the occasion. A thousand cost one evaluation each: what is kept out leaves no trace of its own (``record``)."""
+    happening, bulk = occasion.happening, occasion.happening.bulk
     seen = seen_as(occasion.trigger, happening.data, world.patients.get((happening.practice_id, happening.ids()["patient_id"])))
+    named = bulk or happening.practice_id not in gathered.met
+    practice_known = False
     data = seen.model_dump()
     bound: dict[Expressions, Any] = {}
     for workflow in occasion.workflows:
         compiled = workflow.compiled
-        refusal = "definition_invalid" if compiled is None else LOOP_STOPPED if depth > MAX_CHAIN else None
-        if refusal is not None or compiled is None:
-            _fail(happening, seen, workflow, refusal or "definition_invalid", gathered, depth)
+        if compiled is None or depth > MAX_CHAIN:
+            _fail(happening, seen, workflow, "definition_invalid" if compiled is None else LOOP_STOPPED, gathered, depth)
             continue
-        trigger = compiled.definition.trigger
-        if happening.bulk and not (isinstance(trigger, EventTrigger) and trigger.bulk):
-            gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, "bulk"))
+        if bulk and not workflow.takes_bulk:
+            if happening.practice_id not in gathered.met:
+                gathered.decide(happening, workflow, BULK)
             continue
-        if "practice" in compiled.names:
+        if workflow.asks_practice and not practice_known:
             world.require_practice(happening.practice_id)
-        if compiled.expressions not in bound:
-            bound[compiled.expressions] = world.bind(compiled, happening.practice_id, data)
-        _consider(happening, seen, workflow, bound[compiled.expressions], gathered, depth)
-
-
-def _consider(happening: Happening, seen: Event, workflow: InForce, values: Any, gathered: _Gathered, depth: int) -> None:
-    """The condition, and the key its enrolment goes by."""
-    compiled = workflow.compiled
-    assert compiled is not None
-    if compiled.condition is not None and not compiled.anchored:
-        verdict = compiled.condition.evaluate(values).verdict
+            practice_known = True
+        values = bound.get(compiled.expressions)
+        if values is None:
+            values = bound[compiled.expressions] = world.bind(compiled, happening.practice_id, data)
+        passed = TRUE if workflow.filter is None else workflow.filter.evaluate(values)
+        if passed is FALSE and not named:
+            continue
+        verdict = passed.verdict
         if verdict.error is not None:
             _fail(happening, seen, workflow, f"condition_error:{verdict.error}", gathered, depth)
-            return
-        if not verdict.is_true:
-            gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, "filtered"))
-            return
+        elif verdict.value:
+            _take(happening, seen, workflow, values, gathered, depth)
+        elif named:
+            gathered.decide(happening, workflow, FILTERED)
+
+
+def _take(happening: Happening, seen: Event, workflow: InForce, values: Any, gathered: _Gathered, depth: int) -> None:
+    """A candidate, with the key its enrolment goes by."""
+    compiled = workflow.compiled
+    assert compiled is not None
     patient_id, appointment_id = getattr(seen, "patient_id", None), getattr(seen, "appointment_id", None)
     key: str | None = None
     policy = compiled.definition.enrolment.policy if compiled.definition.enrolment else "every"
@@ -161,7 +176,7 @@ async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
         happening, workflow = candidate.happening, candidate.workflow
         if run.id in known:  # by an earlier event about the same: nobody goes through a second time
             admissions.owns(candidate, run.id, known[run.id])
-            gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, STARTED_ALREADY, run.id))
+            gathered.decide(happening, workflow, STARTED_ALREADY, run.id)
             continue
         refusal = None if gathered.rerun else admissions.refusal(candidate, tx.now)
         if refusal == TOO_OFTEN and admissions.count(candidate) == candidate.often + 1:
@@ -194,7 +209,7 @@ def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathe
     run = run_row(happening, seen, workflow, depth, gathered.rerun)
     change = Change(run, failed, [Finished(Status.FAILED, code)], happening.cause, workflow.compiled, unsaid=_unsaid(happening))
     verdict = code if gathered.writes.start(change) else STARTED_ALREADY
-    gathered.decisions[happening.id].append(Decision(workflow.workflow_id, workflow.version, verdict, run.id))
+    gathered.decide(happening, workflow, verdict, run.id)
 
 
 def _unsaid(happening: Happening) -> Happening | None:

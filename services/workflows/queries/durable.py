@@ -12,15 +12,23 @@ from services.workflows.queries.world import Key
 from services.workflows.rules.runs.orchestration import Called
 
 
-async def calls(unanswered_since: datetime, limit: int, tx: Tx) -> list[Called]:
-    """Who was called and not yet told, or told before that time and not heard of since; of practices that are not suspended."""
+async def calls(unanswered_since: datetime, limit: int, ahead: int, tx: Tx) -> list[Called]:
+    """Who was called and not yet told, or told before that time and not heard of since; of practices that are not suspended.
+
+    Practices take turns, and in each those that began alone beside those that began as one of many. Of more than ``ahead`` calls
+    only the oldest are looked at.
+    """
     rows = await tx.rows(
         """
-        SELECT practice_id, run_id, number, bulk FROM run_call WHERE (asked_at IS NULL OR asked_at < $1)
-          AND practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))
-        ORDER BY asked_at NULLS FIRST, number LIMIT $2
+        SELECT practice_id, run_id, number, bulk FROM (
+          SELECT *, row_number() OVER (PARTITION BY practice_id, bulk, asked_at IS NULL ORDER BY number) AS turn FROM (
+            SELECT practice_id, run_id, number, bulk, asked_at FROM run_call WHERE (asked_at IS NULL OR asked_at < $1)
+              AND practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))
+            ORDER BY asked_at NULLS FIRST, number LIMIT $3
+          ) oldest
+        ) in_turn ORDER BY asked_at IS NOT NULL, turn, number LIMIT $2
         """,
-        unanswered_since, limit,
+        unanswered_since, limit, ahead,
     )  # fmt: skip
     return [Called(row["practice_id"], row["run_id"], row["number"], row["bulk"]) for row in rows]
 

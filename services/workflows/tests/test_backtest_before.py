@@ -15,6 +15,7 @@ from libs.contracts.actions import ActionRequest, Outcome
 from libs.contracts.notifications import ActionFinished
 from services.workflows.commands import backtesting
 from services.workflows.commands.backtesting import LEASE, Backtests
+from services.workflows.queries.decided import with_decisions
 from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.simulation import comparing
 from services.workflows.tests.engine.builtin import BuiltinDriver
@@ -35,7 +36,8 @@ async def engine(work: Work, practice: UUID) -> BuiltinDriver:
 async def decided(engine: BuiltinDriver) -> Counter[str]:
     """What the engine decided within the span."""
     async with engine.work(engine.admin) as tx:
-        rows = await tx.rows("SELECT decisions FROM event_log WHERE practice_id = $1 AND recorded_at >= $2", engine.practice, SINCE)
+        sql = "SELECT * FROM event_log WHERE practice_id = $1 AND recorded_at >= $2"
+        rows = await with_decisions(await tx.rows(sql, engine.practice, SINCE), tx)
     return Counter(verdict for row in rows for _, _, verdict, _ in row["decisions"])
 
 

@@ -13,7 +13,7 @@ from libs.contracts.actions import Outcome
 from libs.contracts.patients import PatientRegistered
 from libs.contracts.scheduling import AppointmentConfirmed
 from libs.contracts.workflows import RunStuck
-from services.workflows.commands import jobs, schedules
+from services.workflows.commands import handover, jobs, schedules
 from services.workflows.commands.bulk import BulkRuns, open_bulk
 from services.workflows.commands.durable import advance_run
 from services.workflows.commands.handover import ANSWERED_WITHIN, HAPPENED, SYSTEM, call_runs
@@ -102,6 +102,24 @@ async def engine(work: Work) -> HandOverDriver:
     driver = HandOverDriver(work.engine).prepare()
     await driver.learn_catalogue()
     return driver
+
+
+class TestFairness:
+    async def test_a_flood_of_one_practice_does_not_hold_up_the_calls_of_another(
+        self, engine: HandOverDriver, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(handover, "CALLS", 50)
+        await engine.publish(definition())
+        visits = [Visit() for _ in range(120)]
+        await engine.deliver(*(visit.registered() for visit in visits), *(visit.booked() for visit in visits))
+        other = HandOverDriver(work.engine).prepare()
+        await other.learn_catalogue()
+        await other.publish(definition())
+        await booked(other)
+        assert len(await other.call()) == 1
+        told = [len(await engine.call()) for _ in range(3)]
+        assert max(told) <= 50
+        assert sum(told) >= 71  # with those told beside the other's
 
 
 class TestHandingOver:
