@@ -281,7 +281,9 @@ class TestChange:
         assert (await client.patch(path, json=body, headers=as_admin)).status_code == 422
         assert (await client.get(path, headers=as_admin)).json()["version"] == 1
 
-    async def test_shared_ones_are_kept_by_admins(self, client: Client, as_user: Headers, as_admin: Headers, another_admin: Headers) -> None:
+    async def test_shared_ones_are_kept_by_admins(
+        self, client: Client, as_user: Headers, as_admin: Headers, another_admin: Headers
+    ) -> None:
         path = f"{PATH}/{(await saved(client, as_admin))['id']}"
         own = f"{PATH}/{(await saved(client, as_user, visibility='private'))['id']}"
         for answer in (
