@@ -136,7 +136,7 @@ class TestKilling:
         stack.drained(within=120)
         sql = "SELECT count(*) FROM workflows.event_wait WHERE step_id = 'reply' AND practice_id = ANY(%s::uuid[])"
         ids = [practice.id for practice in practices]
-        until(lambda: stack.sql(sql, ids)[0][0], lambda count: count == BOOKINGS, within=60, what="all runs in flight")
+        until(lambda: stack.sql(sql, ids)[0][0], lambda count: count == BOOKINGS, within=120, what="all runs in flight")
 
     @staticmethod
     def _confirmations(stack: Stack, practices: list[Practice]) -> list[Callable[[], object]]:
