@@ -38,7 +38,7 @@ class HasCause(Protocol):
 
 
 class Tx:
-    """One open transaction. ``now`` is the same for the whole transaction."""
+    """One open transaction. ``now`` is when it began; for one that waited for its turn, when that came (``begin_now``)."""
 
     def __init__(
         self,
@@ -46,11 +46,12 @@ class Tx:
         principal: Principal,
         connection: AsyncConnection,
         raw: asyncpg.Connection[Any],
-        now: datetime,
+        clock: Clock,
         signer: TenancySigner,
     ) -> None:
         self.principal = principal
-        self.now = now
+        self.now = clock()
+        self._clock = clock
         self.cause = NO_CAUSE
         self._practice_id = principal.practice_id
         self._service = service
@@ -78,6 +79,13 @@ class Tx:
             message = "a person's transaction stays in its practice"
             raise LookupError(message)
         await self._raw.execute(f"SELECT set_config('{CONTEXT_SETTING}', $1, true)", self._signer.context({*practice_ids, PLATFORM}))
+
+    def begin_now(self) -> None:
+        """It has waited for others, and what it does comes after what they did: ``now`` is the time, never an earlier one than before.
+
+        Only before anything is written.
+        """
+        self.now = max(self.now, self._clock())
 
     def settle(self, practice_id: UUID) -> None:
         """From here on this transaction works for one practice: one of those it was opened for, row security sees to that."""
@@ -234,7 +242,7 @@ class Work:
             raw = await _live(connection)
             # One round trip: the transaction begins and everything in it sees the tenant context, which is our own text.
             await raw.execute(f"BEGIN; SELECT set_config('{CONTEXT_SETTING}', '{context}', true)")
-            tx = Tx(self.service, principal, connection, raw, self._clock(), self._signer)
+            tx = Tx(self.service, principal, connection, raw, self._clock, self._signer)
             try:
                 yield tx
                 await tx.flush()

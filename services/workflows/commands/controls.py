@@ -183,7 +183,7 @@ async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Ma
     """The runs, those of the durable engine with everything taken up that was handed over to them; their engine is called to see it."""
     found = await runs_for_change(keys, tx)
     durable = [key for key, row in found.items() if row["engine"] != BUILTIN]
-    for key in durable:
+    for key in await published.usable({key: found[key] for key in durable}, tx):  # one that compiles no more can be ended as it is
         await take_up(key, published, tx)
     if durable:
         await call(durable, tx)

@@ -7,7 +7,7 @@ as of when it was handed over, so that a wait begins when it would have; a timer
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from libs.common.work import Tx
 from services.workflows.commands.arrivals import bring_to_rest, deliver_to
 from services.workflows.commands.handover import HAPPENED, SYSTEM, call, input_of
 from services.workflows.commands.happening import Happening
+from services.workflows.commands.matching import tell_of
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import move_runs
 from services.workflows.commands.serial import one_at_a_time
@@ -52,8 +53,20 @@ async def advance_run(key: Key, published: PublishedWorkflows, tx: Tx) -> Standi
     return Standing(ended=False, seconds=None if due is None else max(0.0, (due - tx.now).total_seconds()))
 
 
-async def take_up(key: Key, published: PublishedWorkflows, tx: Tx) -> None:
-    """Everything handed over, in order, then the timer if its time has come. Nobody but the system did this."""
+async def catch_up(key: Key, published: PublishedWorkflows, tx: Tx) -> None:
+    """A run whose version compiles again takes up what was kept for it. Raises ``VersionBroken`` while it does not."""
+    (run,) = (await runs_for_change([key], tx)).values()
+    if run["status"] == Status.RUNNING:
+        await published.version(key[0], run["workflow_id"], run["version"], tx)
+        await tell_of([run], published, tx)
+    await take_up(key, published, tx, missed=True)
+
+
+async def take_up(key: Key, published: PublishedWorkflows, tx: Tx, *, missed: bool = False) -> None:
+    """Everything handed over, in order, then the timer if its time has come. Nobody but the system did this.
+
+    ``missed``: while it was kept here, events that the run was yet to wait for were not.
+    """
     principal, tx.principal = tx.principal, SYSTEM
     try:
         waiting = await inputs_for(key, tx)
@@ -62,7 +75,9 @@ async def take_up(key: Key, published: PublishedWorkflows, tx: Tx) -> None:
             await tx.execute(_TAKEN, *key, row["seq"])
             if row["kind"] == HAPPENED and row["input"]["event_id"] in moved_by:
                 continue  # what moved a run on is not what it then waits for
-            await bring_to_rest(await _apply(key, row, published, tx), published, tx)
+            changes = await _apply(key, row, published, tx)
+            # Of what a wait that begins in the past would have heard of, only what is here was kept: the rest is looked for.
+            await bring_to_rest([replace(one, at=None) for one in changes] if missed else changes, published, tx)
         await tx.execute(_ANSWERED, *key)
         rung = await tx.value(_RING, *key, tx.now)
         if rung is not None:

@@ -60,6 +60,12 @@ class Orchestrator(Protocol):
 
 async def hand_over(inputs: list[tuple[Key, Input, Cause]], tx: Tx) -> None:
     """Keep inputs for their runs, in this order, behind what waits there already."""
+    await keep(inputs, tx)
+    await call({key for key, *_ in inputs}, tx)
+
+
+async def keep(inputs: list[tuple[Key, Input, Cause]], tx: Tx) -> None:
+    """The same, and nobody is called."""
     await _keep([(key, type(event).__name__, json_text(asdict(event)), json_text(asdict(cause))) for key, event, cause in inputs], tx)
 
 
@@ -71,6 +77,12 @@ async def begin(runs: list[tuple[Key, Cause]], tx: Tx) -> None:
 
 async def hand_over_events(events: list[tuple[Key, Happening]], tx: Tx) -> None:
     """Keep events for their runs, which judge them when they come to them."""
+    await keep_events(events, tx)
+    await call({key for key, _ in events}, tx)
+
+
+async def keep_events(events: list[tuple[Key, Happening]], tx: Tx) -> None:
+    """The same, and nobody is called."""
     once = {(key, one.id): one for key, one in events}
     await _keep([(key, HAPPENED, json_text({"event_id": one.id}), json_text(asdict(one.cause))) for (key, _), one in once.items()], tx)
 
@@ -80,7 +92,6 @@ async def _keep(kept: list[tuple[Key, str, str, str]], tx: Tx) -> None:
         _INPUTS, [key[0] for key, *_ in kept], [key[1] for key, *_ in kept], [kind for _, kind, _, _ in kept],
         [text for _, _, text, _ in kept], [cause for *_, cause in kept], tx.now,
     )  # fmt: skip
-    await call({key for key, *_ in kept}, tx)
 
 
 async def call(keys: Iterable[Key], tx: Tx) -> None:

@@ -54,6 +54,12 @@ UPDATE job SET after = $3, done = done + $4, passed = passed + $5, failed = fail
   status = CASE WHEN $8 THEN 'finished' ELSE status END, finished_at = CASE WHEN $8 THEN $7::timestamptz END
 WHERE practice_id = $1 AND id = $2
 """
+_END = """
+WITH ended AS (
+  UPDATE job SET status = 'cancelled', updated_at = $4, finished_at = $4
+  WHERE practice_id = $1 AND kind = $2 AND workflow_id = $3 AND status = 'running' RETURNING practice_id, id
+) DELETE FROM job_due d USING ended e WHERE d.practice_id = e.practice_id AND d.job_id = e.id
+"""
 _STOP = "UPDATE job SET status = 'cancelled', updated_at = $3, finished_at = $3 WHERE practice_id = $1 AND id = $2 AND status = 'running'"
 
 POSTPONED = timedelta(seconds=15)
@@ -131,6 +137,11 @@ async def stop_job(job_id: UUID, tx: Tx) -> JobView:
     await tx.execute(_STOP, tx.practice_id, job_id, tx.now)
     await tx.execute(_LEAVE, tx.practice_id, job_id)
     return await show_job(job_id, tx)
+
+
+async def end_jobs(kind: Kind, workflow_id: UUID, tx: Tx) -> None:
+    """Do no more of this kind for a workflow; what was done stays. In the practice's turn."""
+    await tx.execute(_END, tx.practice_id, kind, workflow_id, tx.now)
 
 
 async def work_on(work: Work, do: Mapping[str, Do]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from asyncpg import Record
 
 from libs.common.work import Tx
-from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.published import PublishedWorkflows, VersionBroken
 from services.workflows.commands.rows import run_of, state_of
 from services.workflows.commands.writes import Wait, exits_of
 from services.workflows.queries.world import Key
@@ -38,13 +38,18 @@ async def find_patients(appointments: Collection[Key], published: PublishedWorkf
     What they wait for they hear of that patient: their exit conditions, and the events of a wait that had nobody to hear of.
     """
     rows = await tx.rows(_FOUND, [key[0] for key in appointments], [key[1] for key in appointments])
+    await tell_of(rows, published, tx)
+    return rows
+
+
+async def tell_of(rows: list[Record], published: PublishedWorkflows, tx: Tx) -> None:
+    """Which events these runs wait for, about whom. One whose version compiles no more hears of it when it compiles again."""
     waits = [wait for row in rows for wait in await _waits(row, published, tx)]
     if waits:
         await tx.execute(
             _TELL, [run.practice_id for run, *_ in waits], [run.id for run, *_ in waits], [step for _, step, *_ in waits],
             [number for _, _, number, _, _ in waits], [event for *_, event, _ in waits], [subject for *_, subject in waits],
         )  # fmt: skip
-    return rows
 
 
 async def find_patients_of(runs: Collection[Key], tx: Tx) -> list[Record]:
@@ -53,7 +58,10 @@ async def find_patients_of(runs: Collection[Key], tx: Tx) -> list[Record]:
 
 
 async def _waits(row: Record, published: PublishedWorkflows, tx: Tx) -> list[Wait]:
-    compiled = await published.version(row["practice_id"], row["workflow_id"], row["version"], tx)
+    try:
+        compiled = await published.version(row["practice_id"], row["workflow_id"], row["version"], tx)
+    except VersionBroken:
+        return []
     run, state = run_of(row, awaits=bool(compiled.awaited)), state_of(row)
     here = compiled.program[state.cursor] if state.waiting and state.cursor < len(compiled.program) else None
     waits = exits_of(run, compiled)

@@ -17,12 +17,14 @@ from libs.common.work import Tx
 from services.workflows.commands.controls import steer
 from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.commands.handover import call
-from services.workflows.commands.jobs import Chunk, open_job
+from services.workflows.commands.jobs import Chunk, end_jobs, open_job
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.raising import KEEPS_FAILING, raise_run
 from services.workflows.commands.revisions import next_revision
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.jobs import releasing
 from services.workflows.queries.operations import backlog_of, durable_runs, held_runs, pause_of
+from services.workflows.queries.runs import runs_for_change
 
 CHUNK = 50
 _PAUSE = "UPDATE workflow SET paused = $3 WHERE practice_id = $1 AND id = $2"
@@ -50,6 +52,7 @@ async def pause_workflow(workflow_id: UUID, tx: Tx) -> Backlog:
     await one_at_a_time([tx.practice_id], tx)
     if await pause_of(workflow_id, tx) is False:
         await _set(workflow_id, tx, paused=True)
+        await end_jobs("release", workflow_id, tx)  # resumed, another one begins with the first run again
         await hold(workflow_id, tx)
     return await backlog(workflow_id, tx)
 
@@ -89,17 +92,24 @@ async def release(workflow_id: UUID, tx: Tx) -> None:
 
 
 async def release_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, published: PublishedWorkflows) -> Chunk:
-    """The next held runs go on. Paused again meanwhile, the rest stays held."""
+    """The next held runs go on. Paused again meanwhile, the rest stays held. One that cannot is raised, and is tried by the watchdog."""
     if await pause_of(job["workflow_id"], tx):
         return Chunk(None)
     ids = await held_runs(job["workflow_id"], job["after"], 1 if limit is not None else CHUNK, tx)
     if not ids:
         return Chunk(None)
     if limit == 0:
+        for row in (await runs_for_change([(tx.practice_id, run_id) for run_id in ids], tx)).values():
+            await raise_run(row, "", KEEPS_FAILING, tx.now, tx)
         return Chunk(ids[-1])
-    await tx.execute(_LET_GO, tx.practice_id, ids)
-    await steer("resume", ids, published, tx)
+    await let_go(ids, published, tx)
     return Chunk(ids[-1] if limit is not None or len(ids) == CHUNK else None, len(ids))
+
+
+async def let_go(run_ids: list[UUID], published: PublishedWorkflows, tx: Tx) -> None:
+    """These held runs go on. In the practice's turn."""
+    await tx.execute(_LET_GO, tx.practice_id, run_ids)
+    await steer("resume", run_ids, published, tx)
 
 
 async def _set(workflow_id: UUID, tx: Tx, *, paused: bool) -> None:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from libs.common.errors import Refused
 from libs.common.logging import get_logger
 from libs.common.work import Tx
 from services.workflows.queries.definitions import Version, frozen, published, state_of_practices, version_of
+from services.workflows.queries.world import Key
 from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definitions.definition import Definition, EventTrigger
 from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS, started_types
@@ -27,6 +30,10 @@ log = get_logger()
 
 MAX_PRACTICES = 2000
 MAX_VERSIONS = 5000
+
+
+class VersionBroken(Refused, ValueError):
+    """The version this run keeps compiles no more; run it again on another version."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class PublishedWorkflows:
         self.orchestration = orchestration or Orchestration()
         self._practices: OrderedDict[UUID, Listening] = OrderedDict()
         self._versions: OrderedDict[tuple[UUID, int], CompiledDefinition] = OrderedDict()
+        self._broken: set[tuple[UUID, int]] = set()
 
     @property
     def engine(self) -> Engine:
@@ -135,10 +143,26 @@ class PublishedWorkflows:
         return InForce(workflow_id, row["version"], row["name"], compiled, row["paused"], self.orchestration.begins_on)
 
     async def version(self, practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> CompiledDefinition:
-        """The version a run started with, published or not by now."""
+        """The version a run started with, published or not by now. Raises ``VersionBroken`` for one that compiles no more."""
         if (workflow_id, version) in self._versions:
             return self._versions[workflow_id, version]
-        return self._compiled(workflow_id, version, await version_of(practice_id, workflow_id, version, tx))
+        if (workflow_id, version) in self._broken:
+            raise VersionBroken(workflow_id=workflow_id, version=version)
+        definition = await version_of(practice_id, workflow_id, version, tx)
+        try:
+            return self._compiled(workflow_id, version, definition)
+        except ValueError as error:  # it was valid when it was published: our code has changed since, and does not while we run
+            log.error("definition.broken", workflow_id=str(workflow_id), version=version, exc_info=error)
+            self._broken = {*self._broken, (workflow_id, version)} if len(self._broken) < MAX_VERSIONS else {(workflow_id, version)}
+            raise VersionBroken(workflow_id=workflow_id, version=version) from error
+
+    async def usable(self, runs: Mapping[Key, Mapping[str, Any]], tx: Tx) -> dict[Key, CompiledDefinition]:
+        """The versions of these runs, without those that compile no more."""
+        found: dict[Key, CompiledDefinition] = {}
+        for key, row in runs.items():
+            with suppress(VersionBroken):
+                found[key] = await self.version(key[0], row["workflow_id"], row["version"], tx)
+        return found
 
     def _compiled(self, workflow_id: UUID, version: int, definition: dict[str, object]) -> CompiledDefinition:
         """A version never changes: compiled once, whatever else the practice publishes."""

@@ -106,7 +106,14 @@ async def _past(row: Any, steps: list[Any], published: PublishedWorkflows, tx: T
         return None
     then = {
         step["step_id"]: PastStep(
-            step["step_id"], step["status"], step["detail"], step["error_code"], step["output"], step["started_at"], step["finished_at"]
+            step["step_id"],
+            step["status"],
+            step["detail"],
+            step["error_code"],
+            step["output"],
+            step["started_at"],
+            step["finished_at"],
+            step["due_at"],
         )
         for step in steps
     }

@@ -14,18 +14,33 @@ from libs.common.telemetry import Cause
 from libs.common.work import Tx
 from libs.contracts.envelope import MESSAGES
 from libs.contracts.scheduling import AppointmentBooked, AppointmentState
-from services.workflows.commands.handover import hand_over
+from services.workflows.commands.handover import hand_over, keep
 from services.workflows.commands.matching import find_patients
-from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.published import PublishedWorkflows, VersionBroken
+from services.workflows.commands.raising import KEEPS_FAILING, raise_run
 from services.workflows.commands.rows import attempt_of, run_of, state_of
 from services.workflows.commands.world import world_of
 from services.workflows.commands.writes import Change, Writes
 from services.workflows.queries.operations import suppressed_among
 from services.workflows.queries.runs import anchored_runs, runs_for_change
 from services.workflows.queries.world import Key
+from services.workflows.rules.runs.ending import end
 from services.workflows.rules.runs.interpreter import advance
 from services.workflows.rules.runs.orchestration import BUILTIN
-from services.workflows.rules.runs.states import MAX_ATTEMPTS, AppointmentChanged, Cancelled, Effect, Input, State, StepResult
+from services.workflows.rules.runs.states import (
+    MAX_ATTEMPTS,
+    AppointmentChanged,
+    Cancelled,
+    Effect,
+    Input,
+    Moved,
+    State,
+    Status,
+    StepResult,
+)
+
+_KEPT = (StepResult, AppointmentChanged)
+"""What comes once. A timer stays where it is and rings again; people are told that it cannot be done."""
 
 SUPPRESSED = "suppressed"
 """The error code of a run that ended because its patient is on the suppression list."""
@@ -46,7 +61,8 @@ class RunHasEnded(Conflict):
 async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: PublishedWorkflows, tx: Tx) -> list[Change]:
     """Give each run its input: here, or by way of the engine that keeps it going. Returns those that moved here.
 
-    Raises ``RunUnknown``: a run is durable before anything is asked for it, so its absence is no matter of time.
+    What comes for a run whose version compiles no more is kept for it, and the run is raised: it takes that up once it compiles
+    again. Raises ``RunUnknown``: a run is durable before anything is asked for it, so its absence is no matter of time.
     """
     found = await runs_for_change(list({key for key, _, _ in inputs}), tx)
     if any(key not in found for key, _, _ in inputs):
@@ -55,6 +71,13 @@ async def advance_runs(inputs: list[tuple[Key, Input, Cause]], published: Publis
     if elsewhere:
         await hand_over(elsewhere, tx)
     here = [one for one in inputs if found[one[0]]["engine"] == BUILTIN]
+    if any(isinstance(event, _KEPT) for _, event, _ in here):
+        usable = await published.usable({key: found[key] for key, _, _ in here if found[key]["status"] == Status.RUNNING}, tx)
+        broken = [one for one in here if isinstance(one[1], _KEPT) and one[0] not in usable and found[one[0]]["status"] == Status.RUNNING]
+        if broken:
+            await keep(broken, tx)
+            await raise_broken([found[key] for key, _, _ in broken], tx)
+            here = [one for one in here if one not in broken]
     return await _move(here, found, published, tx, tx.now) if here else []
 
 
@@ -69,23 +92,41 @@ async def move_runs(
 async def _move(
     inputs: list[tuple[Key, Input, Cause]], found: dict[Key, Record], published: PublishedWorkflows, tx: Tx, at: datetime
 ) -> list[Change]:
-    versions = {key: await published.version(key[0], row["workflow_id"], row["version"], tx) for key, row in found.items()}
+    versions = await published.usable(found, tx)
     of_interest = frozenset[str]().union(*(compiled.names for compiled in versions.values()))
     world = await world_of([(row["practice_id"], row["event"]) for row in found.values()], tx, of_interest)
     events = {key: parsed(row["event"], row["trigger_type"]) for key, row in found.items()}
     moved: dict[Key, tuple[State, list[Effect], Cause]] = {}
     for key, event, cause in inputs:
-        compiled = versions[key]
+        compiled = versions.get(key)
         before, earlier = moved[key][:2] if key in moved else (state_of(found[key]), [])
-        around = world.around(compiled, key[0], events[key])
-        state, effects = advance(compiled, before, event, around, at)
+        if compiled is None:
+            state, effects = _without_definition(before, event)
+        else:
+            state, effects = advance(compiled, before, event, world.around(compiled, key[0], events[key]), at)
         if effects or state != before:
             moved[key] = state, [*earlier, *effects], cause
     writes = Writes()
     for key, (state, effects, cause) in moved.items():
-        run = run_of(found[key], awaits=bool(versions[key].awaited))
-        writes.advance(Change(run, state, effects, cause, versions[key], found[key]["status"], at=at))
+        compiled = versions.get(key)
+        run = run_of(found[key], awaits=compiled is None or bool(compiled.awaited))
+        writes.advance(Change(run, state, effects, cause, compiled, found[key]["status"], at=at))
     return await writes.flush(tx)
+
+
+def _without_definition(state: State, event: Input) -> Moved:
+    """A run whose version compiles no more can be ended, and nothing else. Raises ``VersionBroken``."""
+    if state.status.terminal:
+        return state, []
+    if not isinstance(event, Cancelled):
+        raise VersionBroken
+    return end(state, Status.CANCELLED, event.reason, [])
+
+
+async def raise_broken(rows: Iterable[Record], tx: Tx) -> None:
+    """Somebody has to see these runs: their version compiles no more, and something has come for them."""
+    for row in rows:
+        await raise_run(row, "", KEEPS_FAILING, tx.now, tx)
 
 
 async def take_results(events: list[Received[Any]], published: PublishedWorkflows, tx: Tx) -> list[Change]:
@@ -126,6 +167,10 @@ async def follow_appointments(events: Iterable[Received[AppointmentState]], publ
         for row in found
         if (row["practice_id"], row["patient_id"]) in listed
     }
+    usable = await published.usable({(row["practice_id"], row["id"]): row for row in found}, tx)
+    for row in found:  # what they wait for cannot be told: kept until it can
+        if (key := (row["practice_id"], row["id"])) not in usable:
+            news.setdefault(key, (AppointmentChanged(), (row["practice_id"], row["appointment_id"])))
     inputs = [(key, event, causes[appointment]) for key, (event, appointment) in news.items()]
     return await advance_runs(inputs, published, tx) if inputs else []
 

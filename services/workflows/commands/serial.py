@@ -2,7 +2,8 @@
 
 Events, answers, timers and people move runs from several sides. Whoever moves runs of a practice takes its lock first, before
 any row, and several in one order: nobody can wait in a circle, a wait cannot miss an event that is being handled beside it,
-and what enrolment reads stays true. Released with the transaction, whatever becomes of it.
+and what enrolment reads stays true. The times transactions write down are in the order of their turns. Released with the transaction,
+whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ _RESERVE = "SELECT p FROM unnest($1::text[]) AS p WHERE pg_try_advisory_xact_loc
 
 
 async def one_at_a_time(practice_ids: Iterable[UUID], tx: Tx) -> None:
-    """Waits for whoever is at it. Call it before anything else that locks."""
+    """Waits for whoever is at it. Call it before anything else that locks. It is then later than all they wrote down."""
     ids = sorted({str(practice_id) for practice_id in practice_ids})
     if ids:
         await tx.execute(_LOCK, ids)
+        tx.begin_now()
 
 
 async def free_turns(practice_ids: Sequence[UUID], share: int, tx: Tx) -> list[UUID]:
@@ -40,4 +42,5 @@ async def free_turns(practice_ids: Sequence[UUID], share: int, tx: Tx) -> list[U
         return []
     await tx.execute(_LOCK, reserved[:1])
     free = await tx.rows(_TRY, reserved[1:]) if reserved[1:] else []
+    tx.begin_now()
     return [UUID(reserved[0]), *(UUID(row["p"]) for row in free)]

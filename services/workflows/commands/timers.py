@@ -18,10 +18,11 @@ from libs.common.logging import get_logger
 from libs.common.telemetry import Cause, link_to, span, traceparent_of
 from libs.common.work import Tx, Work
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.durable import catch_up
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.serial import free_turns, one_at_a_time
-from services.workflows.queries.runs import runs_for_change
+from services.workflows.queries.runs import kept_for, runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.states import Input, TimerFired
 
@@ -142,6 +143,8 @@ async def _advance(timers: list[Any], published: PublishedWorkflows, tx: Tx) -> 
     """What happens after a wait is a trace of its own that links to the one that set the timer."""
     await tx.enter({row["practice_id"] for row in timers})
     keys: list[Key] = [(row["practice_id"], row["run_id"]) for row in timers]
+    for key in await kept_for(keys, tx):  # what came before the time has come first
+        await catch_up(key, published, tx)
     runs = await runs_for_change(list(set(keys)), tx)
     inputs: list[tuple[Key, Input, Cause]] = []
     for row, key in zip(timers, keys, strict=True):

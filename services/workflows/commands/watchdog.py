@@ -17,11 +17,13 @@ from libs.common import metrics
 from libs.common.auth import Principal
 from libs.common.logging import get_logger
 from libs.common.work import Tx, Work
-from libs.contracts.workflows import RunStuck, ScheduleStuck
+from libs.contracts.workflows import ScheduleStuck
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.durable import catch_up
 from services.workflows.commands.handover import call
-from services.workflows.commands.pausing import hold, release
+from services.workflows.commands.pausing import hold, let_go, release
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.raising import KEEPS_FAILING, raise_run
 from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.schedules import keep_schedule
 from services.workflows.commands.serial import one_at_a_time
@@ -50,7 +52,6 @@ GRACE = timedelta(minutes=2)
 """How long a run may stand still before it is looked at."""
 
 ENGINE_SILENT = "engine_silent"
-KEEPS_FAILING = "keeps_failing"
 AT_ONCE = 200
 """Runs of one practice looked at in one transaction."""
 
@@ -67,9 +68,6 @@ UPDATE {table} t SET held = false FROM run r WHERE t.practice_id = $1 AND t.held
 _ORPHANS = """
 DELETE FROM {table} t USING run r WHERE t.practice_id = $1 AND t.due_at < $2 AND r.practice_id = t.practice_id AND r.id = t.run_id
   AND r.status <> 'running'
-"""
-_RAISE = """
-INSERT INTO stuck (practice_id, run_id, step_id, code, since, raised_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true
 """
 _RAISE_SCHEDULE = """
 INSERT INTO stuck_schedule (practice_id, workflow_id, workflow_name, version, code, since, raised_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -125,6 +123,8 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
         found.repaired += _count(await tx.execute(_UNHOLD.format(table=table), tx.practice_id))
         found.repaired += _count(await tx.execute(_ORPHANS.format(table=table), tx.practice_id, tx.now - GRACE))
     found.repaired += _count(await tx.execute(_JOBS, tx.practice_id, tx.now))
+    await _catch_up(published, found, tx)
+    await _let_go(published, found, tx)
     await _go_on(published, found, tx)
     await _wait_again(published, found, tx)
     for row in await silent.unanswered(tx.now - NO_ANSWER, tx.now - UNKNOWN, AT_ONCE, tx):
@@ -137,6 +137,33 @@ async def _look(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
         await _raise_schedule(row, found, tx)
     await tx.execute(silent.SETTLED, tx.practice_id, tx.now - TAKEN_UP)
     await tx.execute(silent.SETTLED_SCHEDULES, tx.practice_id)
+
+
+async def _catch_up(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
+    """Runs for which something was kept because their version compiled no more."""
+    for row in await silent.kept_back(AT_ONCE, tx):
+        try:
+            async with tx.attempt():
+                await catch_up((tx.practice_id, row["id"]), published, tx)
+        except Exception as error:  # it stays kept, and the run is in the list
+            log.error("watchdog.cannot_catch_up", run_id=str(row["id"]), exc_info=error)
+            await _raise(row, "", KEEPS_FAILING, tx.now, found, tx)
+        else:
+            log.warning("watchdog.caught_up", run_id=str(row["id"]))
+            found.repaired += 1
+
+
+async def _let_go(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
+    """Runs that the release of their workflow left behind."""
+    for row in await silent.left_behind(AT_ONCE, tx):
+        try:
+            async with tx.attempt():
+                await let_go([row["id"]], published, tx)
+        except Exception as error:  # it stays held, and is in the list
+            log.error("watchdog.cannot_let_go", run_id=str(row["id"]), exc_info=error)
+        else:
+            log.warning("watchdog.let_go", run_id=str(row["id"]))
+            found.repaired += 1
 
 
 async def _go_on(published: PublishedWorkflows, found: Findings, tx: Tx) -> None:
@@ -196,15 +223,8 @@ async def _step(row: Mapping[str, Any], published: PublishedWorkflows, tx: Tx) -
 
 
 async def _raise(row: Mapping[str, Any], step_id: str, code: str, since: datetime, found: Findings, tx: Tx) -> None:
-    if not await tx.value(_RAISE, tx.practice_id, row["id"], step_id, code, since, tx.now):
-        return
-    stuck = RunStuck(
-        run_id=row["id"], workflow_id=row["workflow_id"], workflow_name=row["workflow_name"], version=row["version"], step_id=step_id,
-        code=code, since=since,
-    )  # fmt: skip
-    tx.emit(stuck, practice_id=tx.practice_id)
-    tx.after_commit(lambda: metrics.STUCK.labels(code).inc())
-    found.raised += 1
+    if await raise_run({**row, "practice_id": tx.practice_id}, step_id, code, since, tx):
+        found.raised += 1
 
 
 async def _raise_schedule(row: Mapping[str, Any], found: Findings, tx: Tx) -> None:

@@ -45,6 +45,15 @@ async def runs(tx: Tx, *, after: tuple[str, ...] | None, limit: int, **wanted: A
     )  # fmt: skip
 
 
+async def kept_for(keys: list[Key], tx: Tx) -> list[Key]:
+    """Of these runs those for which something was kept that they have yet to take up."""
+    rows = await tx.rows(
+        "SELECT DISTINCT i.practice_id, i.run_id FROM run_input i JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, run_id) USING (practice_id, run_id)",
+        [key[0] for key in keys], [key[1] for key in keys],
+    )  # fmt: skip
+    return [(row["practice_id"], row["run_id"]) for row in rows]
+
+
 async def stuck_causes(run_id: UUID, tx: Tx) -> list[asyncpg.Record]:
     """Why somebody has to look at a run."""
     return await tx.rows("SELECT * FROM stuck WHERE practice_id = $1 AND run_id = $2 ORDER BY since, step_id", tx.practice_id, run_id)
@@ -169,8 +178,10 @@ async def open_waits(subjects: list[tuple[UUID, str, UUID]], tx: Tx) -> list[asy
     )  # fmt: skip
 
 
-async def events_since(run: Key, subject: UUID, types: list[str], after: tuple[datetime, UUID], but: UUID, tx: Tx) -> list[asyncpg.Record]:
-    """Events about a patient or an appointment that came here after that moment (and event), oldest first, up to 200.
+async def events_since(
+    run: Key, subject: UUID, types: list[str], after: tuple[datetime, UUID], until: datetime | None, but: UUID, tx: Tx
+) -> list[asyncpg.Record]:
+    """Events about a patient or an appointment that came here after that moment (and event), oldest first, up to 200; none after ``until``.
 
     By our own clock: what was sent earlier and came late counts as well. Without the one that started the run, and without
     those that were handed over to the run and that it has yet to come to.
@@ -179,9 +190,9 @@ async def events_since(run: Key, subject: UUID, types: list[str], after: tuple[d
         """
         SELECT event_id, type, data, at, recorded_at FROM event_log
         WHERE practice_id = $1 AND (patient_id = $2 OR appointment_id = $2) AND type = ANY($3::text[]) AND recorded_at >= $4
-          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 AND NOT EXISTS (
+          AND (recorded_at, event_id) > ($4, $5) AND event_id <> $6 AND ($8::timestamptz IS NULL OR recorded_at <= $8) AND NOT EXISTS (
             SELECT FROM run_input i WHERE i.practice_id = $1 AND i.run_id = $7 AND i.input ->> 'event_id' = event_log.event_id::text)
         ORDER BY recorded_at, event_id LIMIT 200
         """,
-        run[0], subject, types, *after, but, run[1],
+        run[0], subject, types, *after, but, run[1], until,
     )  # fmt: skip

@@ -14,8 +14,10 @@ DELETE FROM stuck s USING run r WHERE s.practice_id = $1 AND r.practice_id = s.p
   WHEN 'engine_silent' THEN
     NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = s.practice_id AND c.run_id = s.run_id AND c.called_at < $2)
     AND NOT EXISTS (SELECT FROM durable_timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.due_at < $2 AND NOT m.held)
-  WHEN 'keeps_failing' THEN (r.waiting OR r.paused)
+  WHEN 'keeps_failing' THEN (r.waiting OR r.paused) AND NOT (r.held
+      AND EXISTS (SELECT FROM workflow w WHERE w.practice_id = r.practice_id AND w.id = r.workflow_id AND NOT w.paused))
     AND NOT EXISTS (SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id AND m.postponed > 0)
+    AND (r.engine <> 'builtin' OR NOT EXISTS (SELECT FROM run_input i WHERE i.practice_id = s.practice_id AND i.run_id = s.run_id))
   ELSE NOT EXISTS (SELECT FROM step t WHERE t.practice_id = s.practice_id AND t.run_id = s.run_id AND t.step_id = s.step_id
       AND t.status IN ('requested', 'unknown'))
     AND (s.code <> 'nothing_to_wait_for' OR EXISTS (SELECT FROM timer m WHERE m.practice_id = s.practice_id AND m.run_id = s.run_id)
@@ -70,16 +72,40 @@ async def escaped(tx: Tx) -> list[UUID]:
 
 
 async def forgotten(tx: Tx) -> list[UUID]:
-    """Workflows that are not paused, with runs held and no job that lets go of them."""
+    """Workflows that are not paused, with runs held and no job that lets go of them. Those that could not be let go are ``left_behind``."""
     rows = await tx.rows(
         """
         SELECT DISTINCT r.workflow_id FROM run r JOIN workflow w ON w.practice_id = r.practice_id AND w.id = r.workflow_id
         WHERE r.practice_id = $1 AND r.status = 'running' AND r.held AND NOT w.paused AND NOT EXISTS (
           SELECT FROM job j WHERE j.practice_id = r.practice_id AND j.kind = 'release' AND j.workflow_id = r.workflow_id AND j.status = 'running')
+          AND NOT EXISTS (SELECT FROM stuck s WHERE s.practice_id = r.practice_id AND s.run_id = r.id AND s.code = 'keeps_failing')
         """,
         tx.practice_id,
     )
     return [row["workflow_id"] for row in rows]
+
+
+async def left_behind(limit: int, tx: Tx) -> list[asyncpg.Record]:
+    """Runs that are held though their workflow goes on, because they could not be let go."""
+    return await tx.rows(
+        """
+        SELECT r.* FROM stuck s JOIN run r ON r.practice_id = s.practice_id AND r.id = s.run_id
+        JOIN workflow w ON w.practice_id = r.practice_id AND w.id = r.workflow_id
+        WHERE s.practice_id = $1 AND s.code = 'keeps_failing' AND r.status = 'running' AND r.held AND NOT w.paused ORDER BY r.id LIMIT $2
+        """,
+        tx.practice_id, limit,
+    )  # fmt: skip
+
+
+async def kept_back(limit: int, tx: Tx) -> list[asyncpg.Record]:
+    """Runs of the built-in engine for which something is kept: it could not be taken up when it came."""
+    return await tx.rows(
+        """
+        SELECT r.* FROM run r WHERE r.practice_id = $1 AND r.engine = 'builtin'
+          AND r.id IN (SELECT run_id FROM run_input WHERE practice_id = $1) ORDER BY r.id LIMIT $2
+        """,
+        tx.practice_id, limit,
+    )  # fmt: skip
 
 
 async def standing(since: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:

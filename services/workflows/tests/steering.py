@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -54,3 +55,10 @@ async def done(engine: BuiltinDriver, client: Client, headers: Headers, job: dic
 
 async def statuses(engine: BuiltinDriver) -> list[str]:
     return sorted(run.status for run in await engine.runs())
+
+
+async def breaks(engine: BuiltinDriver, broken: set[UUID], *workflows: UUID) -> None:
+    """These workflows, and no others, compile no more: our code has changed, the process is a new one."""
+    broken.clear()
+    broken.update(workflows)
+    await engine.restart()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
+from libs.contracts.workflows import RunStuck
+from services.workflows.commands import pausing, watchdog
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import HOURS, Visit, definition, send, wait
 from services.workflows.tests.steering import Client, Headers, booked, by_hand, done, post, statuses
@@ -69,6 +72,60 @@ class TestPausingAWorkflow:
         await done(engine, client, as_admin, {"id": job_id})
         await engine.pass_time(timedelta())
         assert len(await engine.requests()) == 120
+
+    async def test_paused_and_resumed_while_it_is_let_go_nothing_stays_held(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(definition(wait("PT1H"), send()))
+        await booked(engine, 120)
+        await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+        first = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+        await done(engine, client, as_admin, {"id": first}, chunks=1)
+        await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+        again = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+        assert (await client.get(f"/v1/runs/jobs/{first}", headers=as_admin)).json()["status"] == "cancelled"
+        assert (await done(engine, client, as_admin, {"id": again}))["done"] == 120
+        assert (await client.get(f"/v1/workflows/{workflow}/backlog", headers=as_admin)).json()["held"] == 0
+        assert (await watchdog.look_after([engine.practice], engine.work, engine.published)).repaired == 0
+        await engine.pass_time(2 * HOURS)
+        assert len(await engine.requests()) == 120
+
+    async def test_a_run_that_cannot_be_let_go_is_raised_once_keeps_no_other_and_goes_on_when_it_can(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        workflow = await engine.publish(definition(send("first"), wait("PT1H"), send("second")))
+        await booked(engine)
+        await engine.publish(definition(wait("PT1H"), send("second")), workflow)
+        await booked(engine)
+        await post(client, f"/v1/workflows/{workflow}/pause", as_admin)
+        for request in await engine.requests():
+            await engine.answer(request, Outcome.SUCCEEDED)
+        job_id = (await post(client, f"/v1/workflows/{workflow}/resume", as_admin))["job_id"]
+        first = (await engine.runs())[0]
+        let_go = pausing.let_go
+
+        async def with_one_bad(run_ids: list[UUID], *more: Any) -> None:
+            if first.id in run_ids:
+                raise ZeroDivisionError
+            await let_go(run_ids, *more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pausing, "let_go", with_one_bad)
+            patch.setattr(watchdog, "let_go", with_one_bad)
+            ended = await done(engine, client, as_admin, {"id": job_id})
+            assert (ended["done"], ended["failed"]) == (1, 1)
+            for _ in range(3):
+                engine.now += timedelta(minutes=1)
+                found = await watchdog.look_after([engine.practice], engine.work, engine.published)
+                assert (found.repaired, found.raised) == (0, 0)
+        assert len(await engine.said(RunStuck)) == 1
+        listed = (await client.get("/v1/runs/stuck", headers=as_admin)).json()["items"]
+        assert [(cause["run_id"], cause["code"]) for cause in listed] == [(str(first.id), "keeps_failing")]
+        assert len((await client.get("/v1/runs/jobs", headers=as_admin)).json()["items"]) == 1
+        assert (await watchdog.look_after([engine.practice], engine.work, engine.published)).repaired == 1
+        assert (await client.get("/v1/runs/stuck", headers=as_admin)).json()["items"] == []
+        await engine.pass_time(2 * HOURS)
+        assert [request.step_id for request in await engine.requests()] == ["first", "second", "second"]
 
     @pytest.mark.parametrize("alike", [False, True])
     async def test_what_is_tried_again_meanwhile_belongs_to_the_backlog(

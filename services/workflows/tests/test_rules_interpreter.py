@@ -18,6 +18,7 @@ from services.workflows.rules.runs.interpreter import advance
 from services.workflows.rules.runs.states import (
     Cancelled,
     Effect,
+    EventArrived,
     Finished,
     Input,
     Perform,
@@ -33,7 +34,7 @@ from services.workflows.rules.runs.states import (
     Surroundings,
     TimerFired,
 )
-from services.workflows.tests.engine.world import BOOKED, definition, reminder, send, wait
+from services.workflows.tests.engine.world import BOOKED, CONFIRMED, definition, reminder, send, wait
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MAIL = {"subject": "Welcome", "text": "See you soon."}
@@ -57,6 +58,7 @@ def run(workflow: CompiledDefinition, *inputs: Input, state: State | None = None
     return state, effects
 
 
+HEAR = compiled({"kind": "wait_for", "id": "w", "events": [{"event": CONFIRMED}], "timeout": "PT1H"})
 SEND_WAIT_SEND = compiled(send("a"), wait("PT2H", "b"), send("c"))
 A, C = Perform("a", "send_email", MAIL), Perform("c", "send_email", MAIL)
 TIMER = SetTimer("b", NOW + timedelta(hours=2))
@@ -216,3 +218,14 @@ class TestProperties:
                 step = workflow.program[state.cursor]
                 assert isinstance(step, ActionStep | WaitStep)
                 assert step.id in open_steps
+
+
+class TestTimeOuts:
+    @pytest.mark.parametrize(("minutes", "outcome"), [(0, "event"), (60, "event"), (60.01, "timed_out")])
+    @pytest.mark.parametrize("asked_later", [False, True])
+    def test_an_event_that_came_after_it_does_not_count_whenever_it_is_asked(self, minutes: float, outcome: str, asked_later: bool) -> None:
+        state, _ = run(HEAR, Started())
+        came = NOW + timedelta(minutes=minutes)
+        event = EventArrived("w", 0, {}, "e", came if asked_later else None)
+        state, _ = advance(HEAR, state, event, bound(HEAR), NOW + timedelta(days=1) if asked_later else came)
+        assert (state.outputs["w"]["outcome"], state.outputs["w"]["id"]) == (outcome, "e" if outcome == "event" else None)

@@ -144,7 +144,14 @@ class Interpreter(RuleBasedStateMachine):
     @precondition(lambda self: self.run.waits)
     @rule(number=st.integers(0, 1))
     def an_event_comes(self, number: int) -> None:
-        self.run.take(EventArrived(next(iter(self.run.waits)), number, {"patient_id": "p"}, "e"))
+        step_id, due, came = next(iter(self.run.waits)), self.run.state.due, self.run.now
+        self.run.take(EventArrived(step_id, number, {"patient_id": "p"}, "e"))
+        assert due is not None
+        assert self.run.state.outputs[step_id]["outcome"] == ("timed_out" if came > due else "event")
+
+    @rule(hours=HOURS)
+    def time_passes_and_nobody_is_there(self, hours: timedelta) -> None:
+        self.run.now += hours
 
     @rule(ahead=st.integers(-10, 100))
     def the_appointment_moves(self, ahead: int) -> None:

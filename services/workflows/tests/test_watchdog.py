@@ -15,10 +15,9 @@ from libs.contracts.workflows import RunStuck, ScheduleStuck
 from services.workflows import timers
 from services.workflows.commands import watchdog
 from services.workflows.commands.controls import retry_run
-from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.world import HOURS, Visit, definition, practice_created, send, wait
+from services.workflows.tests.steering import breaks
 
 Headers = dict[str, str]
 
@@ -158,28 +157,6 @@ class TestRaising:
         async with engine.work(engine.admin) as tx:
             await retry_run(request.run_id, engine.published, tx)
         assert (await look(engine)).raised == 0
-
-
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> set[UUID]:
-    """Workflows that were published and compile no more, as if our code had changed."""
-    workflows: set[UUID] = set()
-    compiled = PublishedWorkflows._compiled
-
-    def compiling(self: PublishedWorkflows, workflow_id: UUID, version: int, definition_: dict[str, object]) -> CompiledDefinition:
-        if workflow_id in workflows:
-            message = "no such step any more"
-            raise ValueError(message)
-        return compiled(self, workflow_id, version, definition_)
-
-    monkeypatch.setattr(PublishedWorkflows, "_compiled", compiling)
-    return workflows
-
-
-async def breaks(engine: BuiltinDriver, broken: set[UUID], *workflows: UUID) -> None:
-    broken.clear()
-    broken.update(workflows)
-    await engine.restart()
 
 
 async def causes(client: httpx.AsyncClient, headers: Headers) -> list[tuple[str | None, str]]:

@@ -82,7 +82,7 @@ def _move(here: Instruction, compiled: CompiledDefinition, state: State, event: 
         case TimerFired(step_id) if isinstance(here, Waiting) and here.id == step_id:
             return rang(here, state, around, now)
         case EventArrived(step_id) if isinstance(here, WaitForStep) and here.id == step_id:
-            return arrived(here, state, event)
+            return arrived(here, state, event, now)
         case AppointmentChanged() if isinstance(here, WaitUntilStep) and here.anchor is not None:
             return re_anchor(here, state, around, now)
     return state, []

@@ -82,12 +82,13 @@ class TimerFired:
 
 @dataclass(frozen=True)
 class EventArrived:
-    """The ``number``-th of the events a step waits for. ``id`` is the event's: for one run it counts once."""
+    """The ``number``-th of the events a step waits for. ``id`` is the event's: for one run it counts once. ``at``: it came then, not now."""
 
     step_id: str
     number: int
     data: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)

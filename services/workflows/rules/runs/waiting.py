@@ -26,6 +26,7 @@ from services.workflows.rules.runs.states import (
 APPOINTMENT_CANCELLED = "appointment_cancelled"
 NO_APPOINTMENT = "no_appointment"
 NO_SUCH_TIME = "no_such_time"
+TIMED_OUT: Mapping[str, Any] = {"outcome": "timed_out", "number": None, "event": None, "id": None}
 
 
 def begin_wait(step: Waiting, state: State, around: Surroundings, now: datetime) -> Moved:
@@ -60,9 +61,7 @@ def _zone(local: LocalTime, around: Surroundings) -> tzinfo | None:
 def rang(step: Waiting, state: State, around: Surroundings, now: datetime) -> Moved:
     """The timer of a wait rang. One for a local time that rings late, outside the hours it may be, waits for the next one."""
     if isinstance(step, WaitForStep):
-        output: Mapping[str, Any] = {"outcome": "timed_out", "number": None, "event": None, "id": None}
-        ended: list[Effect] = [StepEnded(step.id, "succeeded", kind="wait_for", output=output)]
-        return passed(state, state.cursor + 1, step.id, output), ended
+        return _heard(step, state, TIMED_OUT)
     if isinstance(step, WaitUntilStep) and step.anchor is not None:
         return _anchor_rang(step, state, around, now)
     if isinstance(step, WaitUntilStep) and step.local is not None and _too_late(step.local, state, around, now):
@@ -75,9 +74,19 @@ def _too_late(local: LocalTime, state: State, around: Surroundings, now: datetim
     return late and not may_be(local, calendar_of(around.practice), now, _zone(local, around))
 
 
-def arrived(step: WaitForStep, state: State, event: EventArrived) -> Moved:
-    """One of the events came."""
-    output = {"outcome": "event", "number": event.number, "event": dict(event.data), "id": event.id}
+def arrived(step: WaitForStep, state: State, event: EventArrived, now: datetime) -> Moved:
+    """One of the events came; after the time-out it does not count, though nobody has rung the timer yet."""
+    if is_over(state.due, event.at or now):
+        return _heard(step, state, TIMED_OUT)
+    return _heard(step, state, {"outcome": "event", "number": event.number, "event": dict(event.data), "id": event.id})
+
+
+def is_over(due: datetime | None, came: datetime) -> bool:
+    """Whether what came then came after the end of a wait. At the very end it counts."""
+    return due is not None and came > due
+
+
+def _heard(step: WaitForStep, state: State, output: Mapping[str, Any]) -> Moved:
     ended: list[Effect] = [StepEnded(step.id, "succeeded", kind="wait_for", output=output)]
     return passed(state, state.cursor + 1, step.id, output), ended
 

@@ -93,7 +93,13 @@ def _listening(run: PastRun, name: str, number: int, rule: AwaitedRule) -> _List
     if step is None or not isinstance(written, WaitForStep):
         return None
     subject = run.appointment_id if written.about == "appointment" else run.patient_id
-    return _Listening(name, written.events[number].when, subject, step.started_at - written.look_back, step.finished_at, step)
+    return _Listening(name, written.events[number].when, subject, step.started_at - written.look_back, _over(step), step)
+
+
+def _over(step: PastStep) -> datetime | None:
+    """When a wait was over: what came after its time-out does not count, however late that rang."""
+    moments = [moment for moment in (step.finished_at, step.due_at) if moment is not None]
+    return min(moments, default=None)
 
 
 def _heard(run: PastRun, occurred: Occurred, rule: AwaitedRule, number: int, listening: _Listening, recall: Recall) -> Heard:

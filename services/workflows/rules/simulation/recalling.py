@@ -39,6 +39,7 @@ class PastStep:
     output: Mapping[str, Any] | None
     started_at: datetime
     finished_at: datetime | None
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,13 @@ class CatchingUpSuite:
         await engine.deliver_later(0.5 * HOURS, answered.confirmed())
         await engine.restart(away=5 * HOURS)
         assert [request.patient_id for request in await engine.requests()] == [silent.patient_id]
+
+    async def test_who_answered_after_the_time_out_was_too_late_though_nobody_was_there_to_ring_it(self, engine: EngineDriver) -> None:
+        """What came then is for the wait behind it, as it would have been had it rung."""
+        text = "{{ steps.reply.outcome }} {{ steps.then.outcome }}"
+        waits = wait_for(heard(CONFIRMED), timeout="PT1H"), wait_for(heard(CONFIRMED), step="then", timeout="PT9H")
+        await engine.publish(definition(*waits, send(text=text)))
+        visit = await booked(engine)
+        await engine.deliver_later(5 * HOURS, visit.confirmed())
+        await engine.pass_time(10 * HOURS)
+        assert [request.parameters["text"] for request in await engine.requests()] == ["timed_out event"]

@@ -145,3 +145,13 @@ class HoldingSuite:
         assert len(await engine.requests()) == 1
         await engine.resume(run)
         assert len(await engine.requests()) == 2
+
+    @pytest.mark.parametrize(("hours", "outcome"), [(0.5, "event"), (1, "event"), (2, "timed_out")])
+    async def test_an_event_counts_if_it_came_before_the_time_out(self, engine: EngineDriver, hours: float, outcome: str) -> None:
+        await engine.publish(definition(wait_for(heard(CONFIRMED), timeout="PT1H"), send(text="{{ steps.reply.outcome }}")))
+        visit = await booked(engine)
+        run = await held(engine)
+        await engine.deliver_later(hours * HOURS, visit.confirmed())
+        await engine.pass_time(5 * HOURS)
+        await engine.resume(run)
+        assert [request.parameters["text"] for request in await engine.requests()] == [outcome]
