@@ -18,13 +18,15 @@ from libs.common.work import Tx, Work, json_text
 from services.workflows.commands.happening import Happening
 from services.workflows.queries.durable import calls
 from services.workflows.queries.world import Key
-from services.workflows.rules.runs.orchestration import Called
+from services.workflows.rules.runs.orchestration import BULK_BOUND, LIVE_BOUND, Called
 from services.workflows.rules.runs.states import Input, Started
 
 HAPPENED = "happened"
 """The kind of an input that is an event, still to be judged."""
 CALLS = 500
+BOUNDS = {False: LIVE_BOUND, True: BULK_BOUND}
 ANSWERED_WITHIN = timedelta(minutes=1)
+TOLD_AGAIN_WITHIN = timedelta(hours=1)
 SYSTEM = Principal.system("durable")
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Input)}
@@ -33,18 +35,23 @@ INSERT INTO run_input (practice_id, run_id, kind, input, cause, at)
 SELECT p, r, k, i, c, $6 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::jsonb[]) WITH ORDINALITY AS t (p, r, k, i, c, place) ORDER BY place
 """
 _CALL = """
-INSERT INTO run_call (practice_id, run_id, bulk, called_at)
-SELECT r.practice_id, r.id, r.bulk, $3 FROM run r
+INSERT INTO run_call (practice_id, run_id, bulk, called_at, tell_at)
+SELECT r.practice_id, r.id, r.bulk, $3, $3 FROM run r
   JOIN unnest($1::uuid[], $2::uuid[]) AS t (practice_id, id) USING (practice_id, id) ORDER BY r.practice_id, r.id
-ON CONFLICT (practice_id, run_id) DO UPDATE SET number = excluded.number, asked_at = NULL
+ON CONFLICT (practice_id, run_id) DO UPDATE SET number = excluded.number, asked_at = NULL, asked = 0,
+  tell_at = CASE WHEN run_call.asked = 0 THEN run_call.tell_at ELSE excluded.tell_at END
 """
+"""Who waits to be told keeps its place."""
 _BEGIN = "UPDATE run r SET engine = 'temporal' FROM unnest($1::uuid[], $2::uuid[]) AS t (p, i) WHERE r.practice_id = t.p AND r.id = t.i"
 _ASKED = """
-UPDATE run_call c SET asked_at = $4 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
+UPDATE run_call c SET asked_at = $4, asked_first = coalesce(asked_first, $4), asked = asked + 1,
+  tell_at = $4::timestamptz + least($5::interval * power(2, least(asked, 10)), $6::interval)
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
 WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
 """
+"""Each time it is told, twice as long passes before it is told again."""
 _OVERDUE = """
-INSERT INTO run_call (practice_id, run_id, bulk, called_at) SELECT practice_id, run_id, false, $3 FROM durable_timer WHERE due_at < $1 AND NOT held
+INSERT INTO run_call (practice_id, run_id, bulk, called_at, tell_at) SELECT practice_id, run_id, false, $3, $3 FROM durable_timer WHERE due_at < $1 AND NOT held
 ORDER BY due_at LIMIT $2 ON CONFLICT DO NOTHING
 """
 
@@ -96,13 +103,15 @@ def input_of(kind: str, fields: dict[str, Any]) -> Input:
 async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
     """Tell the orchestrator whom to look at: who was called, who has not answered, whose timer nobody rang. Returns how many heard it.
 
-    Runs of suspended practices are left alone until those are active again.
+    Practices take turns, and each has only so many out: a flood waits here. Runs of suspended practices are left alone until
+    those are active again.
     """
     async with work.batch([], SYSTEM) as tx:
         await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS, tx.now)
-        called = await calls(tx.now - ANSWERED_WITHIN, CALLS, tx)
+        called = [one for bulk, bound in BOUNDS.items() for one in await calls(bulk, bound, ANSWERED_WITHIN, tx)]
     told = await orchestrator.look(called) if called else []
     if told:  # dying here tells them once more
+        keys = [one.practice_id for one in told], [one.run_id for one in told], [one.number for one in told]
         async with work.batch([], SYSTEM) as tx:
-            await tx.execute(_ASKED, [one.practice_id for one in told], [one.run_id for one in told], [one.number for one in told], tx.now)
+            await tx.execute(_ASKED, *keys, tx.now, ANSWERED_WITHIN, TOLD_AGAIN_WITHIN)
     return len(told)

@@ -355,9 +355,11 @@ class TestASilentEngine:
     async def test_whose_every_attempt_fails_is_raised_although_it_hears(self, engine: HandOverDriver) -> None:
         await engine.publish(definition())
         await booked(engine)
+        told = 0
         for _ in range(int(TAKEN_UP / ANSWERED_WITHIN) + 1):
-            assert len(await engine.call()) == 1
+            told += len(await engine.call())
             engine.now += ANSWERED_WITHIN + timedelta(seconds=1)
+        assert told > 1
         assert await self.looked(engine) == ["engine_silent"]
 
     async def test_that_nobody_runs_any_more_is_raised_when_a_timer_does_not_ring(self, engine: HandOverDriver) -> None:
