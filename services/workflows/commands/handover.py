@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Protocol, get_args
+from uuid import UUID
 
 from libs.common.auth import Principal
 from libs.common.telemetry import Cause
@@ -50,6 +51,11 @@ FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
 WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
 """
 """Each time it is told, twice as long passes before it is told again."""
+_TO_THE_BACK = """
+UPDATE run_call c SET tell_at = $4, number = DEFAULT FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
+WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
+"""
+"""Who could not be told comes after all that wait in its practice, and later still when others could be."""
 _OVERDUE = """
 INSERT INTO run_call (practice_id, run_id, bulk, called_at, tell_at) SELECT practice_id, run_id, false, $3, $3 FROM durable_timer WHERE due_at < $1 AND NOT held
 ORDER BY due_at LIMIT $2 ON CONFLICT DO NOTHING
@@ -60,7 +66,7 @@ class Orchestrator(Protocol):
     """Whoever keeps runs going."""
 
     async def look(self, called: list[Called]) -> list[Called]:
-        """Tell these runs to look; returns those that were told. Telling twice is harmless."""
+        """Tell these runs to look; returns those that were told. Telling twice is harmless; one that cannot be told keeps no other from it."""
 
 
 async def hand_over(inputs: list[tuple[Key, Input, Cause]], tx: Tx) -> None:
@@ -109,9 +115,16 @@ async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
     async with work.batch([], SYSTEM) as tx:
         await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS, tx.now)
         called = [one for bulk, bound in BOUNDS.items() for one in await calls(bulk, bound, ANSWERED_WITHIN, tx)]
-    told = await orchestrator.look(called) if called else []
-    if told:  # dying here tells them once more
-        keys = [one.practice_id for one in told], [one.run_id for one in told], [one.number for one in told]
-        async with work.batch([], SYSTEM) as tx:
-            await tx.execute(_ASKED, *keys, tx.now, ANSWERED_WITHIN, TOLD_AGAIN_WITHIN)
+    if not called:
+        return 0
+    told = await orchestrator.look(called)
+    heard = set(told)
+    refused = [one for one in called if one not in heard]
+    async with work.batch([], SYSTEM) as tx:  # dying before it tells them once more
+        await tx.execute(_ASKED, *_columns(told), tx.now, ANSWERED_WITHIN, TOLD_AGAIN_WITHIN)
+        await tx.execute(_TO_THE_BACK, *_columns(refused), tx.now + ANSWERED_WITHIN if told else tx.now)
     return len(told)
+
+
+def _columns(called: list[Called]) -> tuple[list[UUID], list[UUID], list[int]]:
+    return [one.practice_id for one in called], [one.run_id for one in called], [one.number for one in called]

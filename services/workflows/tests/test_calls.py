@@ -16,7 +16,7 @@ from services.workflows.commands.watchdog import GRACE, TAKEN_UP, look_after
 from services.workflows.durable.turnstile import Turnstile
 from services.workflows.rules.runs.orchestration import BULK_BOUND, LIVE_BOUND, PATIENCE, Called
 from services.workflows.tests.engine.world import booked, definition, send
-from services.workflows.tests.test_handover import HandOverDriver
+from services.workflows.tests.test_handover import HandOverDriver, Listening
 
 FLOOD = 1000
 MOMENT = timedelta(seconds=1)
@@ -106,6 +106,25 @@ class TestTakingTurns:
         await engine.flood(engine.practice, 1)
         await engine.answered(*await engine.told())
         assert await engine.count("run_call") == 0
+
+
+class TestRunsThatCannotBeTold:
+    async def test_go_behind_the_others_of_their_practice(self, engine: Flooded) -> None:
+        """As many as may be out stand first and are refused each time."""
+        await engine.flood(engine.practice, LIVE_BOUND.of_one)
+        async with engine.work.batch([], SYSTEM) as tx:
+            refused = {row["run_id"] for row in await tx.rows("SELECT run_id FROM run_call")}
+        engine.now += MOMENT
+        await booked(engine)
+
+        class Choosy(Listening):
+            async def look(self, called: list[Called]) -> list[Called]:
+                return await super().look([one for one in called if one.run_id not in refused])
+
+        engine.orchestrator = Choosy()
+        assert await engine.told() == []
+        engine.now += MOMENT
+        assert [one.run_id for one in await engine.told()] == [(await engine.key())[1]]
 
 
 class TestTellingAgain:
