@@ -24,7 +24,8 @@ from services.workflows.rules.runs.states import Input, Started
 
 HAPPENED = "happened"
 """The kind of an input that is an event, still to be judged."""
-CALLS = 500
+OVERDUE = 50
+"""Timers nobody rang that are called at once, of each practice."""
 BOUNDS = {False: LIVE_BOUND, True: BULK_BOUND}
 ANSWERED_WITHIN = timedelta(minutes=1)
 TOLD_AGAIN_WITHIN = timedelta(hours=1)
@@ -57,9 +58,19 @@ WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
 """
 """Who could not be told comes after all that wait in its practice, and later still when others could be."""
 _OVERDUE = """
-INSERT INTO run_call (practice_id, run_id, bulk, called_at, tell_at) SELECT practice_id, run_id, false, $3, $3 FROM durable_timer WHERE due_at < $1 AND NOT held
-ORDER BY due_at LIMIT $2 ON CONFLICT DO NOTHING
+INSERT INTO run_call (practice_id, run_id, bulk, called_at, tell_at)
+WITH RECURSIVE practice AS (
+  (SELECT practice_id, due_at FROM durable_timer WHERE NOT held ORDER BY practice_id, due_at LIMIT 1)
+  UNION ALL
+  SELECT n.practice_id, n.due_at FROM practice p, LATERAL (
+    SELECT practice_id, due_at FROM durable_timer WHERE NOT held AND practice_id > p.practice_id ORDER BY practice_id, due_at LIMIT 1) n
+) SELECT t.practice_id, t.run_id, false, $3, $3 FROM practice p, LATERAL (
+  SELECT practice_id, run_id FROM durable_timer d WHERE d.practice_id = p.practice_id AND d.due_at < $1 AND NOT d.held
+    AND NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = d.practice_id AND c.run_id = d.run_id) ORDER BY d.due_at LIMIT $2
+) t WHERE p.due_at < $1 AND p.practice_id <> ALL (ARRAY(SELECT practice_id FROM access_practice WHERE suspended))
+ON CONFLICT DO NOTHING
 """
+"""Of each practice those due longest that are not called yet: many of one, or of one that is suspended, keep no other's from being found."""
 
 
 class Orchestrator(Protocol):
@@ -113,7 +124,7 @@ async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
     those are active again.
     """
     async with work.batch([], SYSTEM) as tx:
-        await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, CALLS, tx.now)
+        await tx.execute(_OVERDUE, tx.now - ANSWERED_WITHIN, OVERDUE, tx.now)
         called = [one for bulk, bound in BOUNDS.items() for one in await calls(bulk, bound, ANSWERED_WITHIN, tx)]
     if not called:
         return 0

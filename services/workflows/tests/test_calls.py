@@ -11,11 +11,11 @@ import pytest
 
 from libs.common.work import Work
 from libs.contracts.workflows import RunStuck
-from services.workflows.commands.handover import ANSWERED_WITHIN, SYSTEM, call, call_runs
+from services.workflows.commands.handover import ANSWERED_WITHIN, OVERDUE, SYSTEM, call, call_runs
 from services.workflows.commands.watchdog import GRACE, TAKEN_UP, look_after
 from services.workflows.durable.turnstile import Turnstile
 from services.workflows.rules.runs.orchestration import BULK_BOUND, LIVE_BOUND, PATIENCE, Called
-from services.workflows.tests.engine.world import booked, definition, send
+from services.workflows.tests.engine.world import CONFIRMED, HOURS, Visit, booked, definition, send, wait
 from services.workflows.tests.test_handover import HandOverDriver, Listening
 
 FLOOD = 1000
@@ -55,6 +55,7 @@ async def engine(work: Work) -> Flooded:
     await driver.publish(definition(send()))
     async with driver.work.batch([], SYSTEM) as tx:
         await tx.execute("DELETE FROM run_call")
+        await tx.execute("DELETE FROM durable_timer")
     return driver
 
 
@@ -106,6 +107,39 @@ class TestTakingTurns:
         await engine.flood(engine.practice, 1)
         await engine.answered(*await engine.told())
         assert await engine.count("run_call") == 0
+
+
+class TestTimersNobodyRang:
+    @pytest.fixture
+    async def waiting(self, work: Work, engine: Flooded) -> Flooded:
+        """A practice with a timer nobody rang, later than 600 of another practice."""
+        await engine.publish(definition(wait("PT2H"), send(), event=CONFIRMED))
+        visit = Visit()
+        await engine.deliver(visit.registered(), visit.booked(), visit.confirmed())
+        for run in await engine.runs():
+            await engine.advance((engine.practice, run.id))
+        self.loud = Flooded(work.engine, uuid4())
+        async with engine.work.batch([], SYSTEM) as tx:
+            await tx.execute(
+                "INSERT INTO durable_timer (practice_id, run_id, step_id, due_at) SELECT $1, gen_random_uuid(), 'pause', $2 FROM generate_series(1, 600)",
+                self.loud.practice, engine.now + HOURS,
+            )  # fmt: skip
+        engine.now += 3 * HOURS
+        return engine
+
+    async def found(self, engine: Flooded) -> bool:
+        return engine.practice in {one.practice_id for one in await engine.told()}
+
+    async def test_are_found_beside_many_of_a_suspended_practice(self, waiting: Flooded) -> None:
+        await self.loud.suspend()
+        assert await self.found(waiting)
+        assert await self.loud.count("run_call") == 0
+
+    async def test_are_found_beside_many_that_were_called_and_not_answered(self, waiting: Flooded) -> None:
+        assert await self.found(waiting)
+        waiting.now += HOURS
+        await waiting.told()
+        assert await self.loud.count("run_call") == 2 * OVERDUE
 
 
 class TestRunsThatCannotBeTold:
