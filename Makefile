@@ -14,6 +14,9 @@ SLOW := services/workflows/tests/engine/test_temporal.py services/workflows/test
 # What needs the running system; the fixtures start it.
 STACK := tests/integration tests/e2e
 
+# Whatever the shell says: without bytecode each of the many processes of a run compiles all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help check static format lint types walls lints generated fast stack test fmt generate lock clean venv
@@ -66,7 +69,7 @@ generated: $(SYNCED)
 	@$(BIN)/python -m tools.compatibility
 
 fast: $(SYNCED) ## unit, architecture and contract tests
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(addprefix --ignore=,$(SLOW)) $(FAST)
+	@$(BIN)/python -m pytest -p no:schemathesis --numprocesses=$(WORKERS) --dist=worksteal $(addprefix --ignore=,$(SLOW)) $(FAST)
 
 stack: $(SYNCED) ## the second engine's suite; integration and end-to-end tests on the running system
 	@$(BIN)/python -m pytest $(SLOW)

@@ -76,21 +76,32 @@ class _Comparison:
     def _field(self, old: Schema, new: Schema, path: str) -> Iterator[str]:
         if old.get("x-personal") and not new.get("x-personal"):
             yield f"{path} is not marked as personal any more; what was hidden would be repeated"
-        pair = (old.get("$ref", ""), new.get("$ref", ""))
-        if all(pair):
-            if pair in self._seen:
-                return
-            self._seen.add(pair)
+        if self._compared_already(old, new):
+            return
         old, new = _resolved(old, self._old), _resolved(new, self._new)
         if _kinds(old, self._old) != _kinds(new, self._new):
             yield f"{path} was {_said(_kinds(old, self._old))} and is {_said(_kinds(new, self._new))}"
             return
         yield from self._alternatives(old, new, path)
 
+    def _compared_already(self, old: Schema, new: Schema) -> bool:
+        """Definitions may hold themselves."""
+        pair = (old.get("$ref", ""), new.get("$ref", ""))
+        if not all(pair):
+            return False
+        known = pair in self._seen
+        self._seen.add(pair)
+        return known
+
     def _alternatives(self, old: Schema, new: Schema, path: str) -> Iterator[str]:
-        options = {_kind(option, self._new): option for option in _options(new)}
+        """Of several objects each is compared with the one of its name, if there is one."""
+        kinds = {_kind(option, self._new): option for option in _options(new)}
+        names = {option["$ref"]: option for option in _options(new) if "$ref" in option}
         for option in _options(old):
-            before, after = _resolved(option, self._old), _resolved(options[_kind(option, self._old)], self._new)
+            counterpart = names.get(option.get("$ref", ""), kinds[_kind(option, self._old)])
+            if self._compared_already(option, counterpart):
+                continue
+            before, after = _resolved(option, self._old), _resolved(counterpart, self._new)
             yield from (
                 f"{path} does not allow {value!r} any more" for value in before.get("enum", []) if value not in _values(after, value)
             )

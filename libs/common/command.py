@@ -6,9 +6,10 @@ Frozen, unknown fields refused, and validation errors never repeat the input.
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, JsonValue, StringConstraints
 
 
 class Command(BaseModel):
@@ -38,6 +39,18 @@ def _clean_text(text: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000), AfterValidator(_clean_text)]
 """Text of several lines: 1 to 20,000 characters, line breaks and tabs allowed."""
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        message = "this time is outside of the calendar"
+        raise ValueError(message) from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time somebody names, with its zone or offset; UTC from here on."""
 
 LINE_SCHEMA: dict[str, JsonValue] = {"pattern": r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f]*$"}
 """What a published schema of a ``Line`` says beside its length, where whoever writes it down is to be told early."""

@@ -181,6 +181,11 @@ def effect_tables(service: str) -> None:
     effect_due_table(service)
 
 
+def effect_doubts() -> None:
+    """Whether a try of an open effect may have happened: of one that may be repeated, and is."""
+    op.execute("ALTER TABLE effect ADD COLUMN in_doubt boolean NOT NULL DEFAULT false")
+
+
 def effect_due_table(service: str) -> None:
     """When somebody has to look after an open effect."""
     op.execute(

@@ -66,6 +66,25 @@ class TaskCompleted(Event, type="vantage.notifications.task-completed.v1", subje
     patient_id: UUID | None = None
 
 
+class TaskUpdated(Event, type="vantage.notifications.task-updated.v1", subject="task/{task_id}"):
+    """An open task changed: ``changed`` names the fields, the others tell the task after the change."""
+
+    task_id: UUID
+    patient_id: UUID | None = None
+    changed: list[str]
+    title: Personal[str]
+    due_at: AwareDatetime | None = None
+    assignee_role: str | None = None
+    assignee_id: UUID | None = None
+
+
+class TaskReopened(Event, type="vantage.notifications.task-reopened.v1", subject="task/{task_id}"):
+    """A completed task is to be done after all."""
+
+    task_id: UUID
+    patient_id: UUID | None = None
+
+
 class PerformAction(ActionRequest, type="vantage.notifications.perform-action.v1", subject="effect/{effect_key}"):
     """Asks the notifications service for one of its actions (``send_email``, ``create_task``, ...)."""
 

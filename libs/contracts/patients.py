@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from libs.contracts.actions import ActionRequest, ActionResult
+from libs.contracts.conditions import Blocks
 from libs.contracts.envelope import Event
 from libs.contracts.marks import Personal
 
@@ -88,6 +90,47 @@ class NoteRemoved(Event, type="vantage.patients.note-removed.v1", subject="patie
 
     patient_id: UUID
     note_id: UUID
+
+
+class FilterVisibility(StrEnum):
+    """A private filter is its owner's alone, a shared one everybody's in the practice."""
+
+    PRIVATE = "private"
+    SHARED = "shared"
+
+
+class PatientFilterState(Event):
+    """A saved filter as of the event. ``owned_by`` is the actor who saved it first. Its words may name people."""
+
+    filter_id: UUID
+    version: int
+    owned_by: str
+    visibility: FilterVisibility
+    name: Personal[str]
+    condition: Personal[Blocks]
+
+
+class PatientFilterSaved(PatientFilterState, type="vantage.patients.patient-filter-saved.v1", subject="patient-filter/{filter_id}"):
+    """Somebody keeps a filter over patients under a name."""
+
+
+class PatientFilterChanged(PatientFilterState, type="vantage.patients.patient-filter-changed.v1", subject="patient-filter/{filter_id}"):
+    """A saved filter is another one now: ``changed`` names the fields that differ."""
+
+    changed: list[str]
+
+
+class PatientFilterRemoved(Event, type="vantage.patients.patient-filter-removed.v1", subject="patient-filter/{filter_id}"):
+    """A saved filter is gone."""
+
+    filter_id: UUID
+    version: int
+
+
+class PatientFiltersViewed(Event, type="vantage.patients.patient-filters-viewed.v1", subject="patient-filters/viewed"):
+    """Somebody read saved filters, whose words may name people. ``filter_ids`` holds those shown, at most 100."""
+
+    filter_ids: list[UUID]
 
 
 class PerformAction(ActionRequest, type="vantage.patients.perform-action.v1", subject="effect/{effect_key}"):

@@ -22,6 +22,8 @@ class AppointmentStatus(StrEnum):
     BOOKED = "booked"
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    NO_SHOW = "no_show"
 
 
 class Attendee(BaseModel):
@@ -74,6 +76,22 @@ class AppointmentCancelled(AppointmentState, type="vantage.scheduling.appointmen
     """The appointment will not take place."""
 
     reason: Personal[str | None] = None
+
+
+class AppointmentCompleted(AppointmentState, type="vantage.scheduling.appointment-completed.v1", subject="appointment/{appointment_id}"):
+    """The patient came; the visit is over."""
+
+
+class AppointmentMarkedNoShow(
+    AppointmentState, type="vantage.scheduling.appointment-marked-no-show.v1", subject="appointment/{appointment_id}"
+):
+    """The patient did not come. Said by a person, here or at Cal.com; nobody concludes it from the time."""
+
+
+class AppointmentReopened(AppointmentState, type="vantage.scheduling.appointment-reopened.v1", subject="appointment/{appointment_id}"):
+    """A mark was taken back: the appointment is neither completed nor missed, and has the status it had before."""
+
+    previous_status: AppointmentStatus
 
 
 class AppointmentMatched(AppointmentState, type="vantage.scheduling.appointment-matched.v1", subject="appointment/{appointment_id}"):

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel
 
 from libs.common.actions.performing import Performing
 from libs.common.auth import Permission, Principal
+from libs.common.command import Moment
 from libs.common.errors import NotFound
 from libs.common.http import CursorQuery, DoorDep, LimitQuery, Page, Routes, WorkDep, needs, public
 from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
 from libs.contracts.notifications import MessageStatus
 from services.notifications.adapters import sendgrid_events
+from services.notifications.commands.contacts import await_contact
 from services.notifications.commands.reports import check_signature, take_reports
 from services.notifications.commands.settings import ConfigureEmail, EmailSettings, configure_email, show_email_settings
-from services.notifications.commands.tasks import TaskFilter, TaskStatus, TaskView, complete_task, list_tasks, show_task
-from services.notifications.queries import message_by_id, messages
+from services.notifications.commands.task_changes import UpdateTask, update_task
+from services.notifications.commands.tasks import AddTask, TaskView, add_task, complete_task, list_tasks, reopen_task, show_task
+from services.notifications.queries import TaskFilter, TaskStatus, message_by_id, messages
 
 
 class MessageNotFound(NotFound):
@@ -51,7 +54,15 @@ def _view(row: Any) -> MessageView:
 
 def routes(box: SecretBox, performing: Performing) -> Routes:
     router = Routes(tags=["notifications"])
+    _messages(router)
+    _email_settings(router, box)
+    _reports(router, performing)
+    _tasks(router)
+    _change_tasks(router)
+    return router
 
+
+def _messages(router: Routes) -> None:
     @router.get("/v1/messages", response_model=Page[MessageView], **needs(Permission.MESSAGES_READ))
     async def list_page(
         door: DoorDep,
@@ -74,6 +85,8 @@ def routes(box: SecretBox, performing: Performing) -> Routes:
                 raise MessageNotFound
             return await door.answer(tx, _view(row))
 
+
+def _email_settings(router: Routes, box: SecretBox) -> None:
     @router.put("/v1/email-settings", response_model=EmailSettings, **needs(Permission.INTEGRATIONS_WRITE))
     async def configure(cmd: ConfigureEmail, door: DoorDep) -> Response:
         """Set the practice's SendGrid key, sender and webhook verification key. Practice admins only."""
@@ -86,6 +99,8 @@ def routes(box: SecretBox, performing: Performing) -> Routes:
         async with door.work() as tx:
             return await door.answer(tx, await show_email_settings(tx))
 
+
+def _reports(router: Routes, performing: Performing) -> None:
     @router.post("/webhooks/sendgrid/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
         """SendGrid's signed event webhook."""
@@ -98,9 +113,6 @@ def routes(box: SecretBox, performing: Performing) -> Routes:
             await take_reports(sendgrid_events.read(raw), performing.record_in, tx)
         return Response(status_code=204)
 
-    _tasks(router)
-    return router
-
 
 def _tasks(router: Routes) -> None:
     @router.get("/v1/tasks", response_model=Page[TaskView], **needs(Permission.TASKS_READ))
@@ -109,12 +121,14 @@ def _tasks(router: Routes) -> None:
         status: TaskStatus | None = None,
         mine: bool = False,
         patient_id: UUID | None = None,
+        user_id: Annotated[UUID | None, Query(description="For this user by name.")] = None,
+        due_before: Annotated[Moment | None, Query(description="Due before; RFC 3339.")] = None,
         limit: LimitQuery = 50,
         cursor: CursorQuery = None,
     ) -> Page[TaskView]:
         """List tasks for the staff, newest first. ``mine``: those for the caller, for their role, or for everybody."""
         async with door.work() as tx:
-            wanted = TaskFilter(status=status, mine=mine, patient_id=patient_id)
+            wanted = TaskFilter(status, mine, patient_id, user_id, due_before)
             views = await list_tasks(wanted, door.principal, tx, after=door.position(cursor), limit=limit)
             return door.page(views, limit, lambda view: (view.id,))
 
@@ -124,8 +138,30 @@ def _tasks(router: Routes) -> None:
         async with door.work() as tx:
             return await door.answer(tx, await show_task(task_id, tx))
 
+
+def _change_tasks(router: Routes) -> None:
+    @router.post("/v1/tasks", status_code=201, response_model=TaskView, **needs(Permission.TASKS_WRITE))
+    async def add(cmd: AddTask, door: DoorDep, work: WorkDep) -> Response:
+        """Create a task: for a user, for a role, or for everybody."""
+        if cmd.patient_id is not None:
+            await await_contact(cmd.patient_id, door.practice_id, work)
+        async with door.work() as tx:
+            return await door.answer(tx, await add_task(cmd, tx), status=201)
+
+    @router.patch("/v1/tasks/{task_id}", response_model=TaskView, **needs(Permission.TASKS_WRITE))
+    async def change(task_id: UUID, cmd: UpdateTask, door: DoorDep) -> Response:
+        """Change an open task: its words, when it is due, whom it is for."""
+        async with door.work() as tx:
+            return await door.answer(tx, await update_task(task_id, cmd, tx))
+
     @router.post("/v1/tasks/{task_id}/complete", response_model=TaskView, **needs(Permission.TASKS_WRITE))
     async def complete(task_id: UUID, door: DoorDep) -> Response:
         """Complete a task. Completing it again changes nothing."""
         async with door.work() as tx:
             return await door.answer(tx, await complete_task(task_id, tx))
+
+    @router.post("/v1/tasks/{task_id}/reopen", response_model=TaskView, **needs(Permission.TASKS_WRITE))
+    async def reopen(task_id: UUID, door: DoorDep) -> Response:
+        """Open a completed task again. Opening an open one changes nothing."""
+        async with door.work() as tx:
+            return await door.answer(tx, await reopen_task(task_id, tx))

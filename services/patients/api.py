@@ -9,6 +9,16 @@ from fastapi import Query, Response
 
 from libs.common.auth import Permission
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, needs
+from services.patients.commands.filters import (
+    ChangeFilter,
+    FilterView,
+    SaveFilter,
+    change_filter,
+    list_filters,
+    remove_filter,
+    save_filter,
+    show_filter,
+)
 from services.patients.commands.notes import AddNote, NoteView, add_note, remove_note, show_notes
 from services.patients.commands.records import (
     PatientView,
@@ -22,6 +32,8 @@ from services.patients.commands.records import (
 from services.patients.commands.tags import AddTag, PracticeTagView, TagNotFound, TagView, add_tag, list_tags, remove_tag, show_tags
 from services.patients.commands.timeline import TimelineView, show_timeline
 
+FilterQuery = Annotated[UUID | None, Query(description="Only patients this saved filter finds now.")]
+
 
 def routes() -> Routes:
     router = Routes(tags=["patients"])
@@ -34,10 +46,12 @@ def routes() -> Routes:
             return await door.answer(tx, view, status=201, headers={"ETag": f'"{view.version}"', "Location": f"/v1/patients/{view.id}"})
 
     @router.get("/v1/patients", response_model=Page[PatientView], **needs(Permission.PATIENTS_READ))
-    async def list_page(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[PatientView]:
-        """List patients by name. The reading is recorded."""
+    async def list_page(
+        door: DoorDep, saved_filter: FilterQuery = None, limit: LimitQuery = 50, cursor: CursorQuery = None
+    ) -> Page[PatientView]:
+        """List patients by name, all or those a saved filter finds. The reading is recorded."""
         async with door.work() as tx:
-            views = await list_patients(tx, after=door.position(cursor), limit=limit)
+            views = await list_patients(tx, after=door.position(cursor), limit=limit, saved_filter=saved_filter)
             return door.page(views, limit, lambda view: (view.family_name, view.given_name, view.id))
 
     @router.get("/v1/patients/{patient_id}", response_model=PatientView, **needs(Permission.PATIENTS_READ))
@@ -69,6 +83,7 @@ def routes() -> Routes:
 
     _tags(router)
     _notes(router)
+    _filters(router)
     return router
 
 
@@ -121,4 +136,42 @@ def _notes(router: Routes) -> None:
         """Take back a note that was written by mistake: it is no longer shown."""
         async with door.work() as tx:
             await remove_note(patient_id, note_id, tx)
+            return await door.answer(tx, None, status=204)
+
+
+def _filters(router: Routes) -> None:
+    @router.post("/v1/patient-filters", status_code=201, response_model=FilterView, **needs(Permission.FILTERS_WRITE))
+    async def save(cmd: SaveFilter, door: DoorDep) -> Response:
+        """Keep a filter over patients under a name: for oneself, or shared with the practice."""
+        async with door.work() as tx:
+            view = await save_filter(cmd, tx)
+            headers = {"ETag": f'"{view.version}"', "Location": f"/v1/patient-filters/{view.id}"}
+            return await door.answer(tx, view, status=201, headers=headers)
+
+    @router.get("/v1/patient-filters", response_model=Page[FilterView], **needs(Permission.FILTERS_READ))
+    async def filters(door: DoorDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> Page[FilterView]:
+        """The practice's shared filters and one's own by name. The reading is recorded."""
+        async with door.work() as tx:
+            views = await list_filters(tx, after=door.position(cursor), limit=limit)
+            return door.page(views, limit, lambda view: (view.name, view.id))
+
+    @router.get("/v1/patient-filters/{filter_id}", response_model=FilterView, **needs(Permission.FILTERS_READ))
+    async def show_one(filter_id: UUID, door: DoorDep) -> Response:
+        """Show a saved filter. Somebody else's private one is not there. The reading is recorded."""
+        async with door.work() as tx:
+            view = await show_filter(filter_id, tx)
+            return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
+
+    @router.patch("/v1/patient-filters/{filter_id}", response_model=FilterView, **needs(Permission.FILTERS_WRITE))
+    async def change(filter_id: UUID, cmd: ChangeFilter, door: DoorDep, if_match: IfMatch) -> Response:
+        """Change a saved filter. With If-Match, only when nobody changed it meanwhile."""
+        async with door.work() as tx:
+            view = await change_filter(filter_id, cmd, tx, if_version=if_match)
+            return await door.answer(tx, view, headers={"ETag": f'"{view.version}"'})
+
+    @router.delete("/v1/patient-filters/{filter_id}", status_code=204, **needs(Permission.FILTERS_WRITE))
+    async def remove(filter_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
+        """Remove a saved filter. Runs that were started by it, and jobs that are at it, go on as they began."""
+        async with door.work() as tx:
+            await remove_filter(filter_id, tx, if_version=if_match)
             return await door.answer(tx, None, status=204)

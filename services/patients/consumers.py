@@ -25,6 +25,9 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
         scheduling.AppointmentConfirmed,
         scheduling.AppointmentRescheduled,
         scheduling.AppointmentCancelled,
+        scheduling.AppointmentCompleted,
+        scheduling.AppointmentMarkedNoShow,
+        scheduling.AppointmentReopened,
         scheduling.AppointmentMatched,
         scheduling.CallStarted,
         scheduling.CallEnded,
@@ -34,7 +37,9 @@ def subscribe(consumer: Consumer, performing: Performing) -> None:
         notifications.EmailAccepted,
         notifications.EmailStatusChanged,
         notifications.TaskCreated,
+        notifications.TaskUpdated,
         notifications.TaskCompleted,
+        notifications.TaskReopened,
     )
     async def happened(events: list[Received[Any]], tx: Tx) -> None:
         await add_to_timeline(events, tx)

@@ -41,7 +41,8 @@ CANCEL_APPOINTMENT = ActionPlugin(
     title="Cancel an appointment",
     help=(
         "Cancels an appointment of the patient; one that Cal.com keeps is cancelled there. Without Cal.com's API key the step then "
-        "fails with calcom_not_configured, for a seat of a group booking with seat_kept_by_calcom."
+        "fails with calcom_not_configured, for a seat of a group booking with seat_kept_by_calcom. For one that is completed or "
+        "marked as no-show it fails with appointment_is_over."
     ),
     parameters=CancelForRun,
     result=CancelForRunResult,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from libs.common.db import Base
 from libs.contracts.scheduling import AppointmentSource, AppointmentStatus, Attendee, CallStatus
-from services.scheduling.rules.appointments import AlreadyAtThatTime, KeptByCalcom, Verb, status_after
+from services.scheduling.rules.appointments import OVER, AlreadyAtThatTime, KeptByCalcom, Verb, check_begun, status_after
 from services.scheduling.rules.calls import CallReport, News, later_status, news_of
 
 
@@ -25,7 +25,8 @@ class Appointment(SchedulingBase):
 
     Not exclusive are seats of a group booking, which share their slot on purpose, and bookings of Cal.com that collide:
     Cal.com has accepted them, so they are kept and flagged ``double_booked`` instead of lost. ``external_id`` is Cal.com's
-    uid of the booking it is now, ``external_key`` our key for it (a seat has its own).
+    uid of the booking it is now, ``external_key`` our key for it (a seat has its own). Once it is completed or marked as no-show,
+    ``unmarked_status`` is what it was before; ``marked_at`` is when that was last said, or taken back.
     """
 
     __tablename__ = "appointment"
@@ -49,6 +50,8 @@ class Appointment(SchedulingBase):
     external_sequence: Mapped[int | None]
     exclusive: Mapped[bool] = mapped_column(default=True)
     double_booked: Mapped[bool] = mapped_column(default=False)
+    unmarked_status: Mapped[str | None]
+    marked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
@@ -65,24 +68,46 @@ class Appointment(SchedulingBase):
         }  # fmt: skip
 
     def confirm(self, now: datetime) -> None:
-        """Raises ``AlreadyConfirmed``, ``AppointmentIsCancelled``."""
+        """Raises ``AlreadyConfirmed``, ``AppointmentIsCancelled``, ``AppointmentIsOver``."""
         self._change(Verb.CONFIRM, now)
 
     def move(self, starts_at: datetime, ends_at: datetime, now: datetime) -> None:
         """To another time; a moved appointment is to be confirmed anew.
 
-        Raises ``KeptByCalcom``, ``AppointmentIsCancelled``, ``AlreadyAtThatTime``.
+        Raises ``KeptByCalcom``, ``AppointmentIsCancelled``, ``AppointmentIsOver``, ``AlreadyAtThatTime``.
         """
         self._must_be_ours()
-        if self.status != AppointmentStatus.CANCELLED and (self.starts_at, self.ends_at) == (starts_at, ends_at):
+        if self.status not in {AppointmentStatus.CANCELLED, *OVER} and (self.starts_at, self.ends_at) == (starts_at, ends_at):
             raise AlreadyAtThatTime(pointer="/starts_at")
         self._change(Verb.RESCHEDULE, now)
         self.starts_at, self.ends_at = starts_at, ends_at
 
     def cancel(self, now: datetime) -> None:
-        """Raises ``KeptByCalcom``, ``AlreadyCancelled``."""
+        """Raises ``KeptByCalcom``, ``AlreadyCancelled``, ``AppointmentIsOver``."""
         self._must_be_ours()
         self._change(Verb.CANCEL, now)
+
+    def complete(self, now: datetime) -> None:
+        """Cal.com's, too: it has no word for it. Raises ``AlreadyCompleted``, ``AppointmentIsCancelled``, ``NotBegunYet``."""
+        self._mark(Verb.COMPLETE, now, now)
+
+    def miss(self, now: datetime, said_at: datetime | None = None) -> None:
+        """Nobody came; ``said_at``, when that was said elsewhere. Raises ``AlreadyNoShow``, ``AppointmentIsCancelled``, ``NotBegunYet``."""
+        self._mark(Verb.MISS, now, said_at or now)
+
+    def reopen(self, now: datetime, said_at: datetime | None = None) -> AppointmentStatus:
+        """Take the mark back; returns what it was. Raises ``NotMarked``, ``AppointmentIsCancelled``."""
+        mark, before = AppointmentStatus(self.status), self.unmarked_status
+        self._change(Verb.REOPEN, now)
+        self.status, self.unmarked_status, self.marked_at = before or self.status, None, said_at or now
+        return mark
+
+    def _mark(self, verb: Verb, now: datetime, said_at: datetime) -> None:
+        before = self.unmarked_status or self.status
+        status_after(AppointmentStatus(self.status), verb)
+        check_begun(self.starts_at, now)
+        self._change(verb, now)
+        self.unmarked_status, self.marked_at = before, said_at
 
     def _must_be_ours(self) -> None:
         if self.source != AppointmentSource.LOCAL:

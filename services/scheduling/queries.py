@@ -46,8 +46,27 @@ async def appointment_by_id(appointment_id: UUID, tx: Tx, *, for_update: bool = 
     return (await tx.session.execute(query.with_for_update() if for_update else query)).scalar_one_or_none()
 
 
+async def appointments_of_bookings(keys: list[str], tx: Tx) -> list[Appointment]:
+    """The appointments that bookings of Cal.com are now, by the bookings' keys, held for a change. None of a booking that was replaced."""
+    rows = await tx.rows(
+        "SELECT appointment_id FROM external_booking WHERE practice_id = $1 AND uid = ANY($2::text[])", tx.practice_id, keys
+    )
+    ids = [row["appointment_id"] for row in rows]
+    query = select(Appointment).where(
+        Appointment.practice_id == tx.practice_id, Appointment.id.in_(ids), Appointment.external_key.in_(keys)
+    )
+    return list((await tx.session.execute(query.order_by(Appointment.id).with_for_update())).scalars())
+
+
 async def appointments_between(
-    tx: Tx, *, since: datetime | None, until: datetime | None, patient_id: UUID | None, after: tuple[str, ...] | None, limit: int
+    tx: Tx,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    patient_id: UUID | None,
+    status: str | None,
+    after: tuple[str, ...] | None,
+    limit: int,
 ) -> list[Appointment]:
     """By start; one more than ``limit`` when there is more."""
     query = select(Appointment).where(Appointment.practice_id == tx.practice_id)
@@ -57,6 +76,8 @@ async def appointments_between(
         query = query.where(Appointment.starts_at < until)
     if patient_id is not None:
         query = query.where(Appointment.patient_id == patient_id)
+    if status is not None:
+        query = query.where(Appointment.status == status)
     if after is not None:
         query = query.where(tuple_(Appointment.starts_at, Appointment.id) > (datetime.fromisoformat(after[0]), UUID(after[1])))
     query = query.order_by(Appointment.starts_at, Appointment.id).limit(limit + 1)

@@ -1,4 +1,4 @@
-"""What workflows hears: every event that may start a run, owners' results, and the action catalogue."""
+"""What workflows hears: every event that may start a run, saved filters, owners' results, and the action catalogue."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ def subscribe(consumer: Consumer, published: PublishedWorkflows, access: Access,
     async def practice_changed(event: Received[Any], tx: Tx) -> None:
         await projections.follow_practice(event, tx)
         await follow_zone(event.practice_id, tx)
+
+    @consumer.on(patients.PatientFilterSaved, patients.PatientFilterChanged, patients.PatientFilterRemoved)
+    async def filter_changed(event: Received[Any], tx: Tx) -> None:
+        await projections.follow_filter(event, tx)
 
     @consumer.on_batch(workflows.PerformAction)
     async def requested(events: list[Received[Any]], tx: Tx) -> None:

@@ -25,13 +25,13 @@ async def clients(database: TestDatabase, signing_key: ec.EllipticCurvePrivateKe
         await service.engine.dispose()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def root(database: TestDatabase) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A superuser whose statements count at once."""
+    """A superuser whose statements count at once. One connection for all tests of a module: nothing may be set on it for good."""
     with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
         yield connection
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def callers(root: psycopg.Connection[tuple[Any, ...]], token: Token) -> Callers:
     return Callers(root, token)

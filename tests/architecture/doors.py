@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, LiteralString, cast
 from uuid import UUID, uuid4
 
@@ -25,6 +26,8 @@ _DEFINITION = {
     "trigger": {"event": "vantage.scheduling.appointment-booked.v1"},
     "steps": [{"kind": "wait", "id": "pause", "duration": "PT1H"}],
 }
+_CONDITION = {"blocks": {"all": [{"field": "patient.email", "operator": "is_not_empty"}]}}
+_SHARED: dict[str, object] = {"visibility": "shared", "condition": json.dumps(_CONDITION)}
 THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "user_id": (
         ("practices.member", {"role": "regular_user", "status": "invited"}),
@@ -35,6 +38,8 @@ THINGS: dict[str, tuple[tuple[str, dict[str, object]], ...]] = {
     "patient_id": (("patients.patient", {}),),
     "tag_id": (("patients.tag", {}),),
     "note_id": (("patients.note", {}),),
+    "filter_id": (("patients.patient_filter", _SHARED),),
+    "saved_filter": (("patients.patient_filter", {**_SHARED, "key": "applied"}), ("workflows.patient_filter", _SHARED)),
     "appointment_id": (
         ("scheduling.appointment", {"status": "booked", "source": "local", "ends_at": "2100-01-01T00:00:00Z", "time_zone": "UTC"}),
     ),
@@ -68,11 +73,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/patients/{patient_id}": {"family_name": "Holm"},
     "POST /v1/patients/{patient_id}/tags": {"tag": "Recall"},
     "POST /v1/patients/{patient_id}/notes": {"text": "Was called."},
+    "PATCH /v1/patient-filters/{filter_id}": {"name": "Renamed"},
     "POST /v1/appointments/{appointment_id}/reschedule": {"starts_at": "2030-01-01T09:00:00Z", "ends_at": "2030-01-01T10:00:00Z"},
     "POST /v1/appointments/{appointment_id}/cancel": {},
+    "POST /v1/tasks": {"title": "Call back", "patient_id": "{patient_id}"},
+    "PATCH /v1/tasks/{task_id}": {"title": "Call back"},
     "PUT /v1/workflows/{workflow_id}": {"name": "Renamed", "definition": _DEFINITION},
     "POST /v1/workflows/{workflow_id}/runs": {"patient_id": "{patient_id}"},
-    "POST /v1/workflows/{workflow_id}/runs/preview": EXAMPLES["POST /v1/workflows/{workflow_id}/runs/preview"],
+    "POST /v1/workflows/{workflow_id}/runs/preview": {"saved_filter": "{saved_filter}"},
     "POST /v1/workflows/{workflow_id}/webhook-secret": {},
     "PUT /v1/workflows/suppressions/{patient_id}": {"reason": "wishes no messages"},
     "POST /v1/runs/{run_id}/rerun": {},
@@ -117,8 +125,13 @@ def build(service: str, database_url: str = "postgresql://nobody@127.0.0.1:1/non
     return cast("Service", importlib.import_module(f"services.{service}.app").build(settings(**values)))
 
 
-def operations() -> Iterator[Operation]:
-    """Everything every OpenAPI document offers."""
+@cache
+def operations() -> tuple[Operation, ...]:
+    """Everything every OpenAPI document offers. Read once: all six services are built for it."""
+    return tuple(_operations())
+
+
+def _operations() -> Iterator[Operation]:
     for service in SERVICES:
         document = build(service).app.openapi()
         for path, methods in document["paths"].items():
@@ -145,10 +158,11 @@ def _is_id(schema: dict[str, Any]) -> bool:
 def plant(connection: psycopg.Connection[tuple[Any, ...]], name: str, practice: UUID) -> UUID:
     """Make the thing an id names exist in a practice, whatever else would have to exist beside it."""
     thing = uuid4()
-    connection.execute("SET session_replication_role = replica")
-    for table, values in THINGS[name]:
-        given = {"practice_id": practice, "id": thing, **{key: thing if value == "{id}" else value for key, value in values.items()}}
-        _insert(connection, table, given)
+    with connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for table, values in THINGS[name]:
+            given = {"practice_id": practice, "id": thing, **{key: thing if value == "{id}" else value for key, value in values.items()}}
+            _insert(connection, table, given)
     return thing
 
 
@@ -157,6 +171,9 @@ SELECT column_name, data_type FROM information_schema.columns
 WHERE table_schema = split_part(%s, '.', 1) AND table_name = split_part(%s, '.', 2) AND is_generated = 'NEVER' AND is_identity = 'NO'
   AND (is_nullable = 'NO' AND column_default IS NULL OR column_name = ANY (%s))
 """
+_known_columns: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+"""By table and what is given. The catalogue is slow to ask, and every database of a run is a copy of one."""
+
 _KNOW_PRACTICE: LiteralString = "INSERT INTO {}.access_practice VALUES (%s, false, '{{}}', 0) ON CONFLICT DO NOTHING"
 _KNOW_MEMBER: LiteralString = "INSERT INTO {}.access_member VALUES (%s, %s, %s, %s, true, 1)"
 _KNOW_ENTRY: LiteralString = "INSERT INTO {}.access_entry VALUES (%s, gen_random_uuid(), %s, now() + interval '1 hour', 1)"
@@ -202,7 +219,9 @@ _MADE_UP: dict[str, LiteralString] = {
 
 
 def _insert(connection: psycopg.Connection[tuple[Any, ...]], table: str, given: dict[str, object]) -> None:
-    columns = connection.execute(_COLUMNS, [table, table, list(given)]).fetchall()
+    columns = _known_columns.get((table, *given))
+    if columns is None:
+        columns = _known_columns[table, *given] = connection.execute(_COLUMNS, [table, table, list(given)]).fetchall()
     names = psycopg.sql.SQL(", ").join(psycopg.sql.Identifier(name) for name, _ in columns)
     values = psycopg.sql.SQL(", ").join(
         psycopg.sql.Literal(given[name]) if name in given else psycopg.sql.SQL(_MADE_UP[kind]) for name, kind in columns

@@ -62,13 +62,16 @@ def _filled(word: str, arguments: dict[str, str]) -> str:
 
 
 def lay_out(paths: set[str], repository: Path, target: Path) -> None:
-    """The code of an image below ``target``, without what .dockerignore keeps from the builder."""
+    """The code of an image below ``target``, without what .dockerignore keeps from the builder.
+
+    Bytecode comes along: it counts only beside the source it was made of, and spares compiling everything once an image.
+    """
     for path in paths:
         source = repository / path
         place = target / path
         place.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, place, ignore=shutil.ignore_patterns("tests", "__pycache__", "*.egg-info", ".env*", "*.pem"))
+            shutil.copytree(source, place, ignore=shutil.ignore_patterns("tests", "*.egg-info", ".env*", "*.pem"))
         else:
             shutil.copy(source, place)
 

@@ -59,14 +59,18 @@ WHERE c.table_schema = %s AND c.column_name = 'practice_id' AND t.table_type = '
 """
 
 
+_everything: dict[str, psycopg.sql.Composed] = {}
+"""By service: what reads all of a practice. Every database of a run is a copy of one."""
+
+
 def belongings(root: Root, service: str, practice: UUID) -> dict[str, object]:
-    """Everything a practice has in a service."""
-    found: dict[str, object] = {}
-    for (table,) in root.execute(_TENANT_TABLES, [service]).fetchall():
-        name = psycopg.sql.Identifier(service, table)
-        query = psycopg.sql.SQL("SELECT array_agg(t::text ORDER BY t::text) FROM {} t WHERE practice_id = %s").format(name)
-        found[table] = root.execute(query, [practice]).fetchone()
-    return found
+    """Everything a practice has in a service, by table."""
+    if service not in _everything:
+        each = psycopg.sql.SQL("SELECT {}, array_agg(t::text ORDER BY t::text) FROM {} t WHERE practice_id = %(practice)s")
+        tables = [table for (table,) in root.execute(_TENANT_TABLES, [service]).fetchall()]
+        parts = [each.format(psycopg.sql.Literal(table), psycopg.sql.Identifier(service, table)) for table in tables]
+        _everything[service] = psycopg.sql.SQL(" UNION ALL ").join(parts)
+    return dict(root.execute(_everything[service], {"practice": practice}).fetchall())
 
 
 def denials(root: Root, service: str, practice: UUID) -> int:

@@ -14,6 +14,7 @@ import pytest
 from tools.compatibility import FOLDER, base_revision, breaks, committed, current, main
 
 Schema = dict[str, Any]
+_GROUPS: Schema = {"oneOf": [{"$ref": "#/$defs/Every"}, {"$ref": "#/$defs/Some"}]}
 OLD: Schema = {
     "x-topic": "vantage.patients.events",
     "x-subject": "patient/{patient_id}",
@@ -25,6 +26,8 @@ OLD: Schema = {
             "properties": {"name": {"type": "string"}, "born": {"type": "string", "format": "date"}},
             "required": ["name"],
         },
+        "Every": {"type": "object", "properties": {"all": {"type": "array", "items": _GROUPS}}, "required": ["all"]},
+        "Some": {"type": "object", "properties": {"any": {"type": "array", "items": _GROUPS}}, "required": ["any"]},
     },
     "properties": {
         "patient_id": {"type": "string", "format": "uuid"},
@@ -33,6 +36,7 @@ OLD: Schema = {
         "details": {"$ref": "#/$defs/Details", "x-personal": True},
         "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
         "tags": {"type": "array", "items": {"type": "string"}},
+        "group": _GROUPS,
     },
     "required": ["patient_id", "version", "status", "details", "tags"],
 }
@@ -62,6 +66,7 @@ BREAKING: dict[str, Callable[[Schema], object]] = {
     "/details/name is gone": lambda new: (new["$defs"]["Details"]["properties"].pop("name"), new["$defs"]["Details"]["required"].clear()),
     "/details/born has another format": lambda new: new["$defs"]["Details"]["properties"]["born"].update(format="date-time"),
     "/details is not marked as personal": lambda new: new["properties"]["details"].pop("x-personal"),
+    "/group/all is gone": lambda new: new["$defs"]["Every"]["properties"].pop("all"),
     "travels on another topic": lambda new: new.update({"x-topic": "vantage.people.events"}),
     "has another subject": lambda new: new.update({"x-subject": "person/{patient_id}"}),
     "is another kind": lambda new: new.update({"x-kind": "command"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 
 from libs.contracts.registry import MESSAGES
@@ -19,17 +20,21 @@ FOLDERS = ("libs/contracts/schemas/*.json", "deploy/env/*.env.example")
 
 def derived(root: Path = ROOT) -> dict[Path, str]:
     """Every generated file with its content."""
-    wanted = {root / f"libs/contracts/schemas/{name}.json": schema_text(MESSAGES[name]) for name in MESSAGES}
-    wanted[root / "libs/contracts/asyncapi.yaml"] = asyncapi.text()
-    wanted[root / "docs/events.md"] = events_page.text()
-    wanted[root / "docs/openapi.json"] = openapi.text()
-    wanted[root / "docs/permissions.md"] = permissions_page.text()
-    wanted[root / "docs/workflow-definition.schema.json"] = importlib.import_module(
-        "services.workflows.rules.definitions.schema"
-    ).schema_text()
+    return {root / path: text for path, text in _texts().items()}
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """By path below the root. Of one process they are the same however often they are asked for."""
+    wanted = {f"libs/contracts/schemas/{name}.json": schema_text(MESSAGES[name]) for name in MESSAGES}
+    wanted["libs/contracts/asyncapi.yaml"] = asyncapi.text()
+    wanted["docs/events.md"] = events_page.text()
+    wanted["docs/openapi.json"] = openapi.text()
+    wanted["docs/permissions.md"] = permissions_page.text()
+    wanted["docs/workflow-definition.schema.json"] = importlib.import_module("services.workflows.rules.definitions.schema").schema_text()
     for service in SERVICES:
         if (ROOT / "services" / service / "settings.py").exists():
-            wanted[root / f"deploy/env/{service}.env.example"] = environment.text(service)
+            wanted[f"deploy/env/{service}.env.example"] = environment.text(service)
     return wanted
 
 

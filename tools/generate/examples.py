@@ -59,6 +59,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "PATCH /v1/patients/{patient_id}": {"phone": "+49 170 7654321"},
     "POST /v1/patients/{patient_id}/tags": {"tag": "Recall"},
     "POST /v1/patients/{patient_id}/notes": {"text": "Prefers to be called in the morning."},
+    "POST /v1/patient-filters": {
+        "name": "Recall by e-mail",
+        "visibility": "shared",
+        "condition": {
+            "blocks": {
+                "all": [
+                    {"field": "patient.tags", "operator": "contains", "value": "Recall"},
+                    {"field": "patient.email", "operator": "is_not_empty"},
+                ]
+            }
+        },
+    },
+    "PATCH /v1/patient-filters/{filter_id}": {"name": "Recall, autumn"},
     "POST /v1/appointments": {
         "starts_at": "2030-01-07T09:00:00Z",
         "ends_at": "2030-01-07T09:30:00Z",
@@ -120,6 +133,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "patient": {"given_name": "Mira", "email": "mira.holm@mail.example"},
         "answers": {"intake": [{"outcome": "failed", "error_code": "provider_down", "retryable": True}, {"outcome": "succeeded"}]},
     },
+    "POST /v1/tasks": {"title": "Call back", "text": "Asked for the findings.", "due_in_hours": 24, "role": "regular_user"},
+    "PATCH /v1/tasks/{task_id}": {"title": "Call back today", "due_at": "2030-01-07T16:00:00Z"},
     "PUT /v1/email-settings": {
         "api_key": "SG.your-key",
         "sender_email": "desk@lindenhof.example",

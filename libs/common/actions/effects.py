@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.common.actions.outcomes import Answer, EffectState
+from libs.common.actions.outcomes import Answer, Attempt, EffectState
 from libs.common.messaging import Received
 from libs.common.work import Tx, json_text
 
@@ -45,8 +45,8 @@ WHERE e.state IN ('planned', 'dispatched', 'unknown') ORDER BY e.practice_id, e.
 _SETTLE = """
 UPDATE effect e SET state = t.state, error_code = nullif(t.code, ''), result = CASE WHEN t.state = 'confirmed' THEN t.result END,
   finished_at = CASE WHEN t.state IN ('confirmed', 'failed') THEN $6::timestamptz END,
-  request = CASE WHEN t.state IN ('confirmed', 'failed') THEN NULL ELSE e.request END
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::text[]) AS t (practice_id, effect_key, state, result, code)
+  request = CASE WHEN t.state IN ('confirmed', 'failed') THEN NULL ELSE e.request END, in_doubt = e.in_doubt OR t.doubt
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::text[], $7::boolean[]) AS t (practice_id, effect_key, state, result, code, doubt)
 WHERE e.practice_id = t.practice_id AND e.effect_key = t.effect_key
 """
 _DONE = "DELETE FROM effect_due d USING unnest($1::uuid[], $2::uuid[]) AS t (p, k) WHERE d.practice_id = t.p AND d.effect_key = t.k"
@@ -119,7 +119,9 @@ async def lock(keys: Sequence[Key], tx: Tx) -> list[Any]:
 
 
 async def settle(keys: Sequence[Key], states: Sequence[EffectState], answers: Sequence[Answer], tx: Tx) -> None:
-    await tx.execute(_SETTLE, *columns(keys), states, [json_text(a.result) for a in answers], [a.code for a in answers], tx.now)
+    doubts = [answer.attempt is Attempt.REPEATABLE for answer in answers]
+    results, codes = [json_text(answer.result) for answer in answers], [answer.code for answer in answers]
+    await tx.execute(_SETTLE, *columns(keys), states, results, codes, tx.now, doubts)
 
 
 async def leave_alone(keys: Sequence[Key], tx: Tx) -> None:

@@ -30,7 +30,23 @@ class Attempt(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     NOT_SENT = "not_sent"
+    """It did not happen; the same may work later."""
     LOST = "lost"
+    """Perhaps it happened: only the other side's records can tell."""
+    REPEATABLE = "repeatable"
+    """Lost, of an action that may be repeated under the same effect key."""
+
+
+def attempt_of(status: int) -> Attempt:
+    """What a provider's HTTP status says about whether the request took effect.
+
+    429 (too often, or too many at once) and 503 come before it does. Another 5xx may come after it, so nobody knows: never repeated blindly.
+    """
+    if status in {200, 201, 202}:
+        return Attempt.ACCEPTED
+    if status in {429, 503}:
+        return Attempt.NOT_SENT
+    return Attempt.REFUSED if 400 <= status < 500 else Attempt.LOST
 
 
 @dataclass(frozen=True)
@@ -55,12 +71,16 @@ class Answer:
 
     @classmethod
     def lost(cls, code: str, *, may_repeat: bool) -> Answer:
-        """Nobody knows whether it happened: for an action that may be repeated that is no more than a reason to repeat it."""
-        return cls(Attempt.NOT_SENT if may_repeat else Attempt.LOST, code=code, message=OutcomeUnknown().message)
+        """Nobody knows whether it happened: an action that may be repeated is repeated, until it is answered or was tried often enough."""
+        return cls(Attempt.REPEATABLE if may_repeat else Attempt.LOST, code=code, message=OutcomeUnknown().message)
 
 
-def next_state(attempt: Attempt, attempts: int) -> EffectState:
-    """Where a dispatched effect goes after its ``attempts``-th try."""
+def next_state(attempt: Attempt, attempts: int, *, in_doubt: bool = False) -> EffectState:
+    """Where a dispatched effect goes after its ``attempts``-th try.
+
+    ``in_doubt``: an earlier try may have happened. What is given up then is unknown, not failed: a step that failed is tried
+    again under a new key, by which nobody could tell the repeat.
+    """
     match attempt:
         case Attempt.ACCEPTED:
             return EffectState.CONFIRMED
@@ -68,8 +88,9 @@ def next_state(attempt: Attempt, attempts: int) -> EffectState:
             return EffectState.FAILED
         case Attempt.LOST:
             return EffectState.UNKNOWN
-        case Attempt.NOT_SENT:
-            return EffectState.PLANNED if attempts < RETRY_LIMIT else EffectState.FAILED
+        case Attempt.NOT_SENT | Attempt.REPEATABLE:
+            given_up = EffectState.UNKNOWN if in_doubt or attempt is Attempt.REPEATABLE else EffectState.FAILED
+            return EffectState.PLANNED if attempts < RETRY_LIMIT else given_up
 
 
 def retry_pause(attempts: int, asked_seconds: float | None, jitter: float) -> float:

@@ -215,7 +215,7 @@ class Performing:
             return
         keys = [key_of(row) for row in rows]
         told = [answers[key] for key in keys]
-        states = [next_state(answer.attempt, row["attempts"]) for answer, row in zip(told, rows, strict=True)]
+        states = [next_state(answer.attempt, row["attempts"], in_doubt=row["in_doubt"]) for answer, row in zip(told, rows, strict=True)]
         await effects.settle(keys, states, told, tx)
         pauses = {key: self._pause(row, state, answers[key]) for key, row, state in zip(keys, rows, states, strict=True)}
         await effects.leave_alone([key for key, pause in pauses.items() if pause is None], tx)

@@ -5,7 +5,8 @@ one) and what signs them; a ``url`` of null is told nothing. ``POST /_control/bo
 ``POST /_control/resend {"uid", "times"}`` delivers the last webhook of a booking again, byte for byte.
 ``POST /_control/event_type {"id", "host"?, "lengths"?, "confirms"?, "seats"?, "gone"?}`` makes an event type another than the
 usual: half an hour, confirmed at once, with a host of its own. ``POST /_control/decide {"uid", "verb"}`` is the host's confirm or
-decline. ``POST /_control/revoke {"key"}`` takes an API key back.
+decline. ``POST /_control/no_show {"uid", "no_show"?}`` is the host's mark, or its taking back. ``POST /_control/revoke {"key"}`` takes
+an API key back.
 Sources: Cal.com API v2 reference (2024-08-13 for bookings), webhook documentation (2021-10-20).
 """
 
@@ -27,10 +28,21 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from libs.testing.simulators.calcom_shapes import is_asked_for, now_text, older_view_of, payload_of, problem, read_time, utc_text, view_of
+from libs.testing.simulators.calcom_shapes import (
+    is_asked_for,
+    no_show_payload_of,
+    now_text,
+    older_view_of,
+    payload_of,
+    problem,
+    read_time,
+    utc_text,
+    view_of,
+)
 from libs.testing.simulators.control import Faults, Record, main, simulator
 
 API_VERSION = "2024-08-13"
+_ALIKE = ("eventTypeId", "host", "seats", "key", "status", "where")
 
 
 class CalcomSimulator:
@@ -52,6 +64,7 @@ class CalcomSimulator:
             Route("/_control/webhook", self.subscribe, methods=["POST"]),
             Route("/_control/event_type", self.set_event_type, methods=["POST"]),
             Route("/_control/decide", self.decide, methods=["POST"]),
+            Route("/_control/no_show", self.mark_no_show, methods=["POST"]),
             Route("/_control/revoke", self.revoke, methods=["POST"]),
             Route("/_control/book", self.book, methods=["POST"]),
             Route("/_control/resend", self.resend, methods=["POST"]),
@@ -80,7 +93,7 @@ class CalcomSimulator:
         return JSONResponse({"status": "success", "data": view_of(booking), "webhook": status}, 201)
 
     async def listing(self, request: Request) -> Response:
-        """The filters we use, and pages: bookings of this account, newest last."""
+        """The filters we use, and pages: bookings of this account, newest last. Those made on the page are in every account."""
         refused = self._unauthorized(request)
         if refused is not None:
             return refused
@@ -91,7 +104,8 @@ class CalcomSimulator:
             return _error(400, "BadRequestException", "take and skip must be numbers")
         if not 1 <= take <= 250 or skip < 0:
             return _error(400, "BadRequestException", "take must be from 1 to 250, skip at least 0")
-        found = [booking for booking in self._bookings.values() if is_asked_for(booking, asked)]
+        ours = (booking for booking in self._bookings.values() if booking["key"] in {"", _key(request)})
+        found = [booking for booking in ours if is_asked_for(booking, asked)]
         shown = found[skip : skip + take]
         if not _is_current(request):
             return JSONResponse({"status": "success", "data": {"bookings": [older_view_of(b) for b in shown], "totalCount": len(found)}})
@@ -165,6 +179,13 @@ class CalcomSimulator:
         trigger = "BOOKING_CREATED" if body["verb"] == "confirm" else "BOOKING_REJECTED"
         return JSONResponse({"webhook": await self._tell(trigger, booking)})
 
+    async def mark_no_show(self, request: Request) -> Response:
+        """The host marks the guest as no-show, or takes the mark back."""
+        body = await request.json()
+        booking = self._bookings[body["uid"]]
+        booking["no_show"], booking["updatedAt"] = bool(body.get("no_show", True)), now_text()
+        return JSONResponse({"webhook": await self._tell("BOOKING_NO_SHOW_UPDATED", booking)})
+
     async def book(self, request: Request) -> Response:
         """A patient books on the page: ``{"name", "email", "start", "minutes"?, "phone"?, "host"?, "url"?, "secret"?}``."""
         body = await request.json()
@@ -229,9 +250,9 @@ class CalcomSimulator:
             if same and other["start"] < utc_text(end) and utc_text(start) < other["end"] and not event_type["seats"]:
                 return None, None
         like = {"eventTypeId": event_type["id"], "host": event_type["host"], "seats": event_type["seats"], "key": key}
-        like["status"] = "pending" if event_type["confirms"] else "accepted"
+        like |= {"status": "pending" if event_type["confirms"] else "accepted", "where": where}
         booking = self._new(start, minutes, attendee, metadata, like)
-        return booking, await self._tell("BOOKING_REQUESTED" if event_type["confirms"] else "BOOKING_CREATED", booking, where)
+        return booking, await self._tell("BOOKING_REQUESTED" if event_type["confirms"] else "BOOKING_CREATED", booking)
 
     def _new(
         self,
@@ -242,32 +263,29 @@ class CalcomSimulator:
         like: dict[str, Any],
         previous: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """``like`` says which event type, whose time, how many seats, by which key, and how it stands."""
+        """``like`` says which event type, whose time, how many seats, by which key, how it stands, and where its notices go."""
         uid = secrets.token_urlsafe(16)
         booking: dict[str, Any] = {
             "id": len(self._bookings) + 1, "uid": uid, "start": utc_text(start), "end": utc_text(start + timedelta(minutes=minutes)),
             "length": minutes, "attendee": attendee, "metadata": metadata, "createdAt": now_text(), "updatedAt": now_text(),
             "icalUid": previous["icalUid"] if previous else f"{uid}@Cal.com", "sequence": previous["sequence"] + 1 if previous else 0,
-            "previous": previous["uid"] if previous else None, **{name: like[name] for name in ("eventTypeId", "host", "seats", "key", "status")},
+            "previous": previous["uid"] if previous else None, **{name: like[name] for name in _ALIKE},
         }  # fmt: skip
         self._bookings[uid] = booking
         self.record.add(booking)
         return booking
 
-    async def _tell(self, trigger: str, booking: dict[str, Any], where: dict[str, str] | None = None) -> int | None:
+    async def _tell(self, trigger: str, booking: dict[str, Any]) -> int | None:
         """One webhook, one attempt, as the real direct path does; returns the answer's status."""
+        where = booking.get("where")
         if where is None:
             webhooks = self._read_settings().get("webhooks", {})
             where = webhooks.get(booking["key"], webhooks.get("*"))
             if where is None or where["url"] is None:
                 return None
-        raw = json.dumps(
-            {
-                "triggerEvent": trigger,
-                "createdAt": now_text(),
-                "payload": payload_of(booking, self._bookings.get(booking["previous"] or "")),
-            }
-        ).encode()
+        about_guests = trigger == "BOOKING_NO_SHOW_UPDATED"
+        payload = no_show_payload_of(booking) if about_guests else payload_of(booking, self._bookings.get(booking["previous"] or ""))
+        raw = json.dumps({"triggerEvent": trigger, "createdAt": now_text(), "payload": payload}).encode()
         headers = {
             "content-type": "application/json", "x-cal-webhook-version": "2021-10-20",
             "x-cal-signature-256": hmac.new(where["secret"].encode(), raw, hashlib.sha256).hexdigest(), "x-simulator-url": where["url"],

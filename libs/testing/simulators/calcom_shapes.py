@@ -71,7 +71,7 @@ def older_view_of(booking: dict[str, Any]) -> dict[str, Any]:
 def view_of(booking: dict[str, Any]) -> dict[str, Any]:
     """What the API shows of a booking."""
     attendee = booking["attendee"]
-    person = {**attendee, "displayEmail": attendee["email"], "absent": False}
+    person = {**attendee, "displayEmail": attendee["email"], "absent": booking.get("no_show", False)}
     if booking["seats"]:
         person["seatUid"] = f"seat-{booking['uid']}"
     shown = {
@@ -112,6 +112,15 @@ def payload_of(booking: dict[str, Any], previous: dict[str, Any] | None) -> dict
     if booking["status"] == "cancelled":
         payload |= {"cancellationReason": booking.get("reason", ""), "requestReschedule": False}
     return payload
+
+
+def no_show_payload_of(booking: dict[str, Any]) -> dict[str, Any]:
+    """What a webhook tells of a guest who is marked as no-show, or no more."""
+    email, marked = booking["attendee"]["email"], booking["no_show"]
+    message = f"{email} {'marked' if marked else 'unmarked'} as no-show"
+    return {
+        "message": message, "attendees": [{"email": email, "noShow": marked}], "bookingUid": booking["uid"], "bookingId": booking["id"],
+    }  # fmt: skip
 
 
 def read_time(text: Any) -> datetime | None:

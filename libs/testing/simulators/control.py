@@ -1,7 +1,9 @@
 """What every simulator has: planned faults, a durable record, a control door, and a main.
 
-``POST /_control/faults`` takes ``{"kind": "status"|"hang"|"lose"|"mute"|"delay", "times": n, "status": 503, "seconds": 1}``.
-``lose`` lets the request take effect and then cuts the connection, ``mute`` says nothing at all: the caller cannot know.
+``POST /_control/faults`` takes ``{"kind": "status"|"late"|"hang"|"lose"|"mute"|"delay", "times": n, "status": 503, "seconds": 1,
+"retry_after"?: 1, "only"?: "POST /v2/bookings", "every"?: 5}``. ``lose`` lets the request take effect and then cuts the connection,
+``late`` then answers ``status``, ``mute`` says nothing at all: the caller cannot know. ``only``: requests that begin like this, all
+others pass; ``every``: so many of those for each fault, which is the last of them. ``DELETE`` forgets what is planned.
 """
 
 from __future__ import annotations
@@ -44,9 +46,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Fault:
+    """``kind`` empty: none, this request passes."""
+
     kind: str
     status: int = 503
     seconds: float = 1.0
+    retry_after: int | None = None
+    only: str = ""
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = None if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        await JSONResponse({"errors": [{"message": "simulated fault"}]}, self.status, headers)(scope, receive, send)
 
 
 class Faults:
@@ -56,11 +66,20 @@ class Faults:
         self.planned: deque[Fault] = deque()
 
     def plan(self, body: dict[str, Any]) -> None:
-        if body["kind"] not in {"status", "hang", "lose", "mute", "delay"}:
+        if body["kind"] not in {"status", "late", "hang", "lose", "mute", "delay"}:
             message = f"unknown fault {body['kind']!r}"
             raise ValueError(message)
-        fault = Fault(body["kind"], int(body.get("status", 503)), float(body.get("seconds", 1.0)))
-        self.planned.extend([fault] * int(body.get("times", 1)))
+        after = None if body.get("retry_after") is None else int(body["retry_after"])
+        fault = Fault(body["kind"], int(body.get("status", 503)), float(body.get("seconds", 1.0)), after, str(body.get("only", "")))
+        passing = [Fault("", only=fault.only)] * (int(body.get("every", 1)) - 1)
+        self.planned.extend([*passing, fault] * int(body.get("times", 1)))
+
+    def next_for(self, request: str) -> Fault | None:
+        """What happens to this request (``POST /path``), None for nothing."""
+        if not self.planned or not request.startswith(self.planned[0].only):
+            return None
+        fault = self.planned.popleft()
+        return fault if fault.kind else None
 
 
 class Faulty:
@@ -71,12 +90,17 @@ class Faulty:
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/_control") or scope["path"] == "/" or not self._faults.planned:
+        if scope["type"] != "http" or scope["path"].startswith("/_control") or scope["path"] == "/":
             await self._app(scope, receive, send)
             return
-        fault = self._faults.planned.popleft()
-        if fault.kind == "status":
-            await JSONResponse({"errors": [{"message": "simulated fault"}]}, fault.status)(scope, receive, send)
+        fault = self._faults.next_for(f"{scope['method']} {scope['path']}")
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif fault.kind == "status":
+            await fault.answer(scope, receive, send)
+        elif fault.kind == "late":
+            await self._app(scope, receive, _into_the_void)
+            await fault.answer(scope, receive, send)
         elif fault.kind == "hang":
             await asyncio.sleep(3600)
         elif fault.kind == "mute":
@@ -108,6 +132,10 @@ def simulator(routes: list[Route], record: Record, faults: Faults, page: Callabl
             return JSONResponse({"error": str(error)}, 422)
         return JSONResponse({"planned": len(faults.planned)})
 
+    async def forget(_: Request) -> Response:
+        faults.planned.clear()
+        return JSONResponse({"planned": 0})
+
     async def clear(_: Request) -> Response:
         faults.planned.clear()
         record.clear()
@@ -121,6 +149,7 @@ def simulator(routes: list[Route], record: Record, faults: Faults, page: Callabl
 
     control = [
         Route("/_control/accepted", accepted), Route("/_control/faults", plan, methods=["POST"]),
+        Route("/_control/faults", forget, methods=["DELETE"]),
         Route("/_control/clear", clear, methods=["POST"]), Route("/_control/health", health), Route("/", show),
     ]  # fmt: skip
     return Faulty(Starlette(routes=[*control, *routes]), faults)

@@ -5,7 +5,8 @@ without one) and what signs them. Calls then go their way by themselves unless `
 ``POST /_control/report {"call_id", "event", "changes"?, "times"?, "signed_at"?}`` sends one report, again and again if asked; without a webhook the
 call goes its way and nobody is told.
 ``POST /_control/answering {"reason"}`` says how calls end from now on; ``dial_no_answer`` and the like never connect.
-``POST /_control/inbound {"from_number", "to_number"}`` has somebody call the practice.
+``POST /_control/inbound {"from_number", "to_number"}`` has somebody call the practice. ``POST /_control/do_not_call {"number"}`` puts
+a number on the list of those nobody may call.
 Sources: Retell's API reference (create phone call, list calls v3, get call) and webhook overview.
 """
 
@@ -33,6 +34,9 @@ from libs.testing.simulators.control import Faults, Record, main, simulator
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 WEBHOOK_TRIES = 4
 TALK_MS = 15_791
+REPEATS_MS = 3_600_000
+"""So long a call is known by its idempotency key."""
+
 NOT_FOUND = "Cannot find requested asset under given api key."
 
 
@@ -63,6 +67,7 @@ class RetellSimulator:
         self._settings = state / "webhook.json"
         self._calls: dict[str, dict[str, Any]] = {line["call_id"]: line for line in self.record.lines}
         self._reason = "user_hangup"
+        self._not_called: set[str] = set()
         self._posting: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
 
@@ -73,6 +78,7 @@ class RetellSimulator:
             Route("/v3/list-calls", self.listing, methods=["POST"]),
             Route("/_control/webhook", self.set_webhook, methods=["POST"]),
             Route("/_control/answering", self.set_reason, methods=["POST"]),
+            Route("/_control/do_not_call", self.do_not_call, methods=["POST"]),
             Route("/_control/report", self.report, methods=["POST"]),
             Route("/_control/inbound", self.inbound, methods=["POST"]),
         ]
@@ -88,10 +94,11 @@ class RetellSimulator:
         found = problem(body)
         if found is not None:
             return _error(400, found)
-        key = body.get("idempotency_key")
-        again = next((call for call in self._calls.values() if key is not None and call.get("idempotency_key") == key), None)
+        again = self._asked_for_before(body.get("idempotency_key"))
         if again is not None:
             return JSONResponse(_view(again), 201)
+        if body.get("honor_internal_dnc") and body["to_number"] in self._not_called:
+            return _error(400, "The contact is on the do-not-call list.")
         if not body.get("override_agent_id"):
             return _error(422, NOT_FOUND)
         call = self._new("outbound", body["from_number"], body["to_number"], body["override_agent_id"], body)
@@ -132,6 +139,10 @@ class RetellSimulator:
         self._reason = (await request.json())["reason"]
         return JSONResponse({})
 
+    async def do_not_call(self, request: Request) -> Response:
+        self._not_called.add((await request.json())["number"])
+        return JSONResponse({})
+
     async def report(self, request: Request) -> Response:
         body = await request.json()
         call = self._calls[body["call_id"]]
@@ -151,11 +162,16 @@ class RetellSimulator:
             "call_id": f"call_{secrets.token_hex(14)}", "call_type": "phone_call", "call_status": "registered", "direction": direction,
             "from_number": from_number, "to_number": to_number, "agent_id": agent_id, "agent_version": 0, "agent_name": "Reception",
             "metadata": body.get("metadata", {}), "retell_llm_dynamic_variables": body.get("retell_llm_dynamic_variables", {}),
-            "idempotency_key": body.get("idempotency_key"), "reason": self._reason,
+            "idempotency_key": body.get("idempotency_key"), "reason": self._reason, "asked_ms": _now_ms(),
         }  # fmt: skip
         self._calls[call["call_id"]] = call
         self.record.add(call)
         return call
+
+    def _asked_for_before(self, key: str | None) -> dict[str, Any] | None:
+        since = _now_ms() - REPEATS_MS
+        known = (call for call in self._calls.values() if call["idempotency_key"] == key and call.get("asked_ms", 0) > since)
+        return next(known, None) if key is not None else None
 
     def _read_settings(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = json.loads(self._settings.read_text()) if self._settings.exists() else {}
@@ -254,7 +270,7 @@ def _told(call: dict[str, Any], event: str) -> dict[str, Any]:
 
 
 def _view(call: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in call.items() if name not in {"reason", "idempotency_key"}}
+    return {name: value for name, value in call.items() if name not in {"reason", "idempotency_key", "asked_ms"}}
 
 
 def _unauthorized(request: Request) -> Response | None:

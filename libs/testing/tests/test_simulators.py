@@ -155,6 +155,23 @@ class TestSendGrid:
         await client.post("/_control/clear")
         assert (await client.get("/_control/accepted")).json() == []
 
+    async def test_fails_every_so_often_for_the_requests_that_are_named(self, client: httpx.AsyncClient) -> None:
+        plan = {"kind": "status", "status": 429, "retry_after": 7, "only": "POST /v3/mail", "every": 2, "times": 2}
+        assert (await client.post("/_control/faults", json=plan)).json() == {"planned": 4}
+        found = []
+        for _ in range(5):
+            assert (await client.get("/v3/messages")).status_code == 401
+            found.append(await client.post("/v3/mail/send", json=mail(), headers=KEY))
+        assert [answer.status_code for answer in found] == [202, 429, 202, 429, 202]
+        assert found[1].headers["retry-after"] == "7"
+
+    async def test_breaks_behind_what_it_was_asked_for_and_forgets_what_is_planned(self, client: httpx.AsyncClient) -> None:
+        await client.post("/_control/faults", json={"kind": "late", "status": 502, "times": 3})
+        assert (await client.post("/v3/mail/send", json=mail(), headers=KEY)).status_code == 502
+        assert len((await client.get("/_control/accepted")).json()) == 1
+        await client.delete("/_control/faults")
+        assert (await client.post("/v3/mail/send", json=mail(), headers=KEY)).status_code == 202
+
     async def test_shows_mails_and_runs_nothing_of_them(self, client: httpx.AsyncClient) -> None:
         await client.post("/v3/mail/send", json=mail(subject="<script>alert(1)</script>"), headers=KEY)
         page = (await client.get("/")).text
@@ -219,6 +236,19 @@ class TestCalcom:
         assert (new["rescheduledFromUid"], new["icsUid"], told["payload"]["iCalSequence"]) == (old["uid"], old["icsUid"], 1)
         assert (await client.post(path, json={"start": NINE}, headers=CAL)).status_code == 400
 
+    async def test_a_guest_is_marked_as_no_show_and_no_more(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        booking = await self.book(client)
+        for marked, word in ((True, "marked"), (False, "unmarked")):
+            await client.post("/_control/no_show", json={"uid": booking["uid"], "no_show": marked})
+            told = self.told(receiver)
+            assert told["triggerEvent"] == "BOOKING_NO_SHOW_UPDATED"
+            assert told["payload"] == {
+                "message": f"mira@mail.example {word} as no-show", "attendees": [{"email": "mira@mail.example", "noShow": marked}],
+                "bookingUid": booking["uid"], "bookingId": booking["id"],
+            }  # fmt: skip
+            shown = (await client.get(f"/v2/bookings/{booking['uid']}", headers=CAL)).json()["data"]
+            assert shown["attendees"][0]["absent"] is marked
+
     async def test_a_cancelled_booking_says_why_and_frees_its_slot(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
         booking = await self.book(client)
         path = f"/v2/bookings/{booking['uid']}/cancel"
@@ -234,6 +264,13 @@ class TestCalcom:
         page = {"name": "Jo", "email": "jo@mail.example", "start": NINE}
         assert (await client.post("/_control/book", json=page)).status_code == 409
         assert (await client.post("/_control/book", json={**page, "host": 6})).json()["webhook_status"] == 204
+
+    async def test_tells_whoever_heard_of_a_booking_of_its_cancellation(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
+        await client.post("/_control/webhook", json={"url": None})
+        page = {"name": "Jo", "email": "jo@mail.example", "start": NINE, "url": "http://vantage.test/hook", "secret": SECRET}
+        uid = (await client.post("/_control/book", json=page)).json()["uid"]
+        assert (await client.post(f"/v2/bookings/{uid}/cancel", headers=CAL)).json()["webhook"] == 204
+        assert (self.told(receiver)["triggerEvent"], self.told(receiver)["payload"]["uid"]) == ("BOOKING_CANCELLED", uid)
 
     async def test_a_webhook_is_delivered_again_byte_for_byte(self, client: httpx.AsyncClient, receiver: Receiver) -> None:
         booking = await self.book(client)
@@ -270,6 +307,12 @@ class TestCalcom:
         assert (await client.post("/v2/bookings", json=BOOKING, headers=unversioned)).status_code == 400
         await client.post("/_control/revoke", json={"key": CAL["Authorization"].removeprefix("Bearer ")})
         assert (await client.get(f"/v2/bookings/{booking['uid']}", headers=CAL)).status_code == 401
+
+    async def test_lists_the_bookings_of_an_account_alone(self, client: httpx.AsyncClient) -> None:
+        await self.book(client)
+        for key, found in (("cal_key", 1), ("cal_other", 0)):
+            headers = {**CAL, "Authorization": f"Bearer {key}"}
+            assert len((await client.get("/v2/bookings", headers=headers)).json()["data"]) == found
 
     async def test_lists_by_attendee_time_and_state_in_pages(self, client: httpx.AsyncClient) -> None:
         made = [await self.book(client, start=f"2030-01-07T{hour:02}:00:00Z") for hour in range(9, 14)]
@@ -368,6 +411,21 @@ class TestRetell:
     async def test_refuses_what_the_real_one_refuses(self, client: httpx.AsyncClient, changes: dict[str, Any], status: int) -> None:
         answer = await client.post("/v2/create-phone-call", json={**ASKED, **changes}, headers=RETELL)
         assert (answer.status_code, answer.json()["status"]) == (status, "error")
+        assert (await client.get("/_control/accepted")).json() == []
+
+    async def test_knows_a_call_by_its_key_for_an_hour(
+        self, client: httpx.AsyncClient, simulator: RetellSimulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = {**ASKED, "idempotency_key": "k"}
+        first = (await client.post("/v2/create-phone-call", json=asked, headers=RETELL)).json()["call_id"]
+        line = simulator.record.lines[0]
+        monkeypatch.setitem(line, "asked_ms", line["asked_ms"] - 3_600_001)
+        assert (await client.post("/v2/create-phone-call", json=asked, headers=RETELL)).json()["call_id"] != first
+
+    async def test_calls_nobody_who_is_not_to_be_called(self, client: httpx.AsyncClient) -> None:
+        await client.post("/_control/do_not_call", json={"number": ASKED["to_number"]})
+        wanted = {**ASKED, "honor_internal_dnc": True}
+        assert (await client.post("/v2/create-phone-call", json=wanted, headers=RETELL)).status_code == 400
         assert (await client.get("/_control/accepted")).json() == []
 
     async def test_asks_for_a_key_and_knows_no_404(self, client: httpx.AsyncClient) -> None:

@@ -53,6 +53,9 @@ class Answer:
     retry_after: str = ""
 
 
+_NOT_TAKEN = frozenset({429, 503})
+
+
 class Verdict(StrEnum):
     DONE = "done"
     AGAIN = "again"
@@ -78,14 +81,19 @@ def header_value(value: str) -> str:
 
 
 def verdict(answer: Answer, expected: Collection[int]) -> Verdict:
-    """What follows. ``expected`` empty: any 2xx. 429 and 5xx may pass; everything else that is answered stays."""
+    """What follows. ``expected`` empty: any 2xx. 429 and 503 say that it was not taken and may be later (RFC 9110 §15.6.4, RFC 6585 §4).
+
+    Another 5xx may come after the receiver did what it was asked, as from a gateway that did not wait: nobody knows. What else is answered stays.
+    """
     if answer.status is None:
         if answer.arrived:
             return Verdict.UNKNOWN
         return Verdict.FAILED if answer.code in {"url_refused", "address_refused"} else Verdict.AGAIN
     if answer.status in expected if expected else 200 <= answer.status < 300:
         return Verdict.DONE
-    return Verdict.AGAIN if answer.status == 429 or answer.status >= 500 else Verdict.FAILED
+    if answer.status in _NOT_TAKEN:
+        return Verdict.AGAIN
+    return Verdict.UNKNOWN if answer.status >= 500 else Verdict.FAILED
 
 
 def pause_asked(text: str) -> float | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-import httpx
-import uvicorn
-
+from libs.common.actions.outcomes import Attempt
+from libs.testing.serving import serving
 from libs.testing.simulators.sendgrid import SendGridSimulator
-from services.notifications.rules.mail import Attempt, Email, ProviderAnswer
+from services.notifications.rules.mail import Email, ProviderAnswer
 
 API_KEY = "SG.test-key-of-a-practice"
 SETTINGS = {"api_key": API_KEY, "sender_email": "intake@lindenhof.example", "sender_name": "Lindenhof"}
@@ -21,21 +19,10 @@ SETTINGS = {"api_key": API_KEY, "sender_email": "intake@lindenhof.example", "sen
 
 @asynccontextmanager
 async def running(state: Path) -> AsyncIterator[tuple[SendGridSimulator, str]]:
-    """The simulator and its URL. Requests wait in the socket's queue until it has started."""
+    """The simulator and its URL."""
     simulator = SendGridSimulator(state)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(100)
-    server = uvicorn.Server(uvicorn.Config(simulator.app(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=0))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"{url}/_control/health")).status_code == 200
-    try:
+    async with serving(simulator.app()) as url:
         yield simulator, url
-    finally:
-        server.should_exit = True
-        await serving
 
 
 class ToldMailer:

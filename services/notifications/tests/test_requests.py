@@ -83,7 +83,7 @@ class TestVerdict:
         [
             (Answer(204), [], Verdict.DONE), (Answer(200), [201], Verdict.FAILED), (Answer(404), [404], Verdict.DONE),
             (Answer(302), [], Verdict.FAILED), (Answer(400), [], Verdict.FAILED), (Answer(410), [], Verdict.FAILED),
-            (Answer(429), [], Verdict.AGAIN), (Answer(500), [], Verdict.AGAIN), (Answer(503), [], Verdict.AGAIN),
+            (Answer(429), [], Verdict.AGAIN), (Answer(503), [], Verdict.AGAIN), (Answer(503), [503], Verdict.DONE),
             (Answer(None, "connect_failed", arrived=False), [], Verdict.AGAIN), (Answer(None, "timeout"), [], Verdict.UNKNOWN),
             (Answer(None, "connection_lost"), [], Verdict.UNKNOWN), (Answer(None, "url_refused", arrived=False), [], Verdict.FAILED),
             (Answer(None, "address_refused", arrived=False), [], Verdict.FAILED),
@@ -91,6 +91,12 @@ class TestVerdict:
     )  # fmt: skip
     def test_follows_from_the_answer(self, answer: Answer, expected: list[int], follows: Verdict) -> None:
         assert verdict(answer, expected) is follows
+
+    @pytest.mark.parametrize("status", [500, 502, 504, 524])
+    def test_of_a_server_that_broke_is_unknown(self, status: int) -> None:
+        """It may have broken behind what it was asked for."""
+        assert verdict(Answer(status), []) is Verdict.UNKNOWN
+        assert verdict(Answer(status), [status]) is Verdict.DONE
 
     @pytest.mark.parametrize(("text", "seconds"), [("7", 7.0), ("", None), ("-1", None), ("9" * 10, None), ("Wed, 21 Oct 2026", None)])
     def test_a_pause_is_asked_for_in_seconds(self, text: str, seconds: float | None) -> None:

@@ -58,6 +58,7 @@ class TestCreate:
             str(patient),
             None,
         )
+        assert (view["run_id"] is not None, view["created_by"]) == (True, None)
         assert datetime.fromisoformat(view["due_at"]) - datetime.fromisoformat(view["created_at"]) == timedelta(hours=24)
         created = (await outbox(practice))[0]
         assert isinstance(created, TaskCreated)

@@ -13,7 +13,7 @@ from libs.common.work import Tx
 from services.patients.commands.notes import AddNote, add_note
 from services.patients.commands.records import PatientNotFound, UpdatePatient, update_patient
 from services.patients.commands.tags import AddTag, TagName, add_tag, remove_tag
-from services.patients.rules import EMAIL_PATTERN, PHONE_PATTERN
+from services.patients.rules.details import EMAIL_PATTERN, PHONE_PATTERN
 
 
 def _says_more(schema: dict[str, Any]) -> None:

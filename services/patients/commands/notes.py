@@ -13,7 +13,7 @@ from libs.common.errors import NotFound
 from libs.common.work import Tx
 from libs.contracts.patients import NoteAdded, NoteRemoved, PatientRecordViewed
 from services.patients.commands.records import PatientNotFound
-from services.patients.queries import notes_of, patient_by_id
+from services.patients.queries.records import notes_of, patient_by_id
 
 _ADD = "INSERT INTO note (practice_id, id, patient_id, text, added_at, added_by) VALUES ($1, $2, $3, $4, $5, $6)"
 _REMOVE = """

@@ -13,8 +13,8 @@ from libs.common.errors import NotFound, Refused
 from libs.common.work import Tx
 from libs.contracts.patients import PatientRecordViewed, PatientTagged, PatientUntagged
 from services.patients.commands.records import PatientNotFound
-from services.patients.queries import patient_by_id, tags_of, tags_of_practice
-from services.patients.rules import TAG_LENGTH, TAGS_OF_A_PATIENT, normal_tag, tag_key
+from services.patients.queries.records import patient_by_id, tags_of, tags_of_practice
+from services.patients.rules.details import TAG_LENGTH, TAGS_OF_A_PATIENT, normal_tag, tag_key
 
 TagName = Annotated[Line, StringConstraints(max_length=TAG_LENGTH), AfterValidator(normal_tag)]
 

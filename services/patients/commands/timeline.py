@@ -14,7 +14,7 @@ from libs.contracts.marks import without_personal
 from libs.contracts.patients import PatientRecordViewed
 from services.patients.commands.records import PatientNotFound
 from services.patients.model import TimelineEntry
-from services.patients.queries import patient_by_id, timeline_of
+from services.patients.queries.records import patient_by_id, timeline_of
 
 _INSERT = """
 INSERT INTO timeline_entry (practice_id, id, patient_id, at, kind, subject, actor, correlation_id, details)

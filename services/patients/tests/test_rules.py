@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.patients.rules import changed_fields, normal_email, normal_phone, possible_birth_date
+from services.patients.rules.details import changed_fields, normal_email, normal_phone, possible_birth_date
 
 TODAY = date(2026, 11, 24)
 AT = "@"

@@ -23,7 +23,7 @@ from libs.contracts.patients import (
     PerformAction,
 )
 from libs.testing.fixtures import incoming
-from services.patients.rules import TAGS_OF_A_PATIENT, tag_key
+from services.patients.rules.details import TAGS_OF_A_PATIENT, tag_key
 
 Outbox = Callable[[UUID], Awaitable[list[Message]]]
 Headers = dict[str, str]

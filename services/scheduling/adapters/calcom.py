@@ -25,16 +25,20 @@ from services.scheduling.adapters.calcom_words import (
     zone,
 )
 from services.scheduling.rules.attendees import AttendeeDetails, normal_email, normal_phone, shown_name
+from services.scheduling.rules.no_shows import NoShowNotice
 from services.scheduling.rules.notices import BookingNotice, NoticeKind, SetAside, booking_key, delivery_key
 
 SIGNATURE_HEADER = "x-cal-signature-256"
 PING = "ping"
 """Cal.com's "send a test" button: signed, about nothing."""
 _KINDS = {"BOOKING_CREATED": NoticeKind.CREATED, "BOOKING_RESCHEDULED": NoticeKind.MOVED, "BOOKING_CANCELLED": NoticeKind.CANCELLED}
+NO_SHOW = "BOOKING_NO_SHOW_UPDATED"
+"""A host marks guests, or takes that back. That a meeting's time is over (``MEETING_ENDED``) says nothing of who came."""
 _ROOT_SUFFIX = "@Cal.com"
+_MOST_GUESTS = 1000
 
 
-def read_notice(raw: bytes) -> BookingNotice | SetAside:
+def read_notice(raw: bytes) -> BookingNotice | NoShowNotice | SetAside:
     """Total: whatever the bytes are, the answer says what they are. The signature must have been checked before."""
     try:
         body = orjson.loads(raw)
@@ -46,13 +50,13 @@ def read_notice(raw: bytes) -> BookingNotice | SetAside:
     if not trigger:
         return _aside("trigger_missing", "", raw)
     kind = _KINDS.get(trigger)
-    if kind is None:
+    if kind is None and trigger != NO_SHOW:
         return _aside(PING if trigger == "PING" else "trigger_not_handled", trigger, raw)
     payload = body.get("payload", body)
     if not isinstance(payload, dict):
         return _aside("payload_not_an_object", trigger, raw)
     try:
-        return _notice(kind, payload)
+        return _notice(kind, payload) if kind is not None else _no_show(payload, body.get("createdAt"), raw)
     except Lacking as lacking:
         return _aside(lacking.code, trigger, raw)
 
@@ -93,12 +97,29 @@ def _notice(kind: NoticeKind, payload: dict[str, Any]) -> BookingNotice:
     )
 
 
+def _no_show(payload: dict[str, Any], said_at: Any, raw: bytes) -> NoShowNotice:
+    uid = text(payload.get("bookingUid"), LONGEST_ID)
+    if uid is None:
+        raise Lacking("booking_uid")
+    attendees = payload.get("attendees")
+    guests = [fields(one) for one in attendees[:_MOST_GUESTS]] if isinstance(attendees, list) else []
+    told = [(normal_email(guest.get("email")), guest.get("noShow")) for guest in guests]
+    missing = {email: marked for email, marked in told if email is not None and isinstance(marked, bool)}
+    if not missing:
+        raise Lacking("attendees")
+    return NoShowNotice(uid, missing, None if said_at is None else time(said_at, "created_at"), _raw_key(raw))
+
+
 def _reason(value: Any) -> str | None:
     return shown_name(value[:LONGEST_REASON]) or None if isinstance(value, str) else None
 
 
 def _aside(reason: str, trigger: str, raw: bytes) -> SetAside:
-    return SetAside(reason, trigger, "raw|" + hashlib.sha256(raw).hexdigest())
+    return SetAside(reason, trigger, _raw_key(raw))
+
+
+def _raw_key(raw: bytes) -> str:
+    return "raw|" + hashlib.sha256(raw).hexdigest()
 
 
 def _root_uid(payload: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Appointments: book one, show and list them; and what becomes of one: confirmed, moved, cancelled."""
+"""Appointments: book one, show and list them; and what becomes of one: confirmed, moved, cancelled, completed, missed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime
 
 from libs.common.auth import Permission
+from libs.common.command import Moment
 from libs.common.http import CursorQuery, DoorDep, IfMatch, LimitQuery, Page, Routes, WorkDep, needs
+from libs.contracts.scheduling import AppointmentStatus
 from services.scheduling.commands.appointments import (
     AppointmentView,
     BookAppointment,
@@ -22,6 +23,7 @@ from services.scheduling.commands.appointments import (
     reschedule_appointment,
     show_appointment,
 )
+from services.scheduling.commands.attendance import complete_appointment, mark_no_show, reopen_appointment
 from services.scheduling.commands.contacts import await_contact
 
 
@@ -29,6 +31,7 @@ def appointment_routes() -> Routes:
     router = Routes(prefix="/v1/appointments", tags=["appointments"])
     _keep(router)
     _change(router)
+    _attendance(router)
     return router
 
 
@@ -45,15 +48,18 @@ def _keep(router: Routes) -> None:
     @router.get("", response_model=Page[AppointmentView], **needs(Permission.APPOINTMENTS_READ))
     async def list_page(
         door: DoorDep,
-        since: Annotated[AwareDatetime | None, Query(description="Starting at or after; RFC 3339.")] = None,
-        until: Annotated[AwareDatetime | None, Query(description="Starting before; RFC 3339.")] = None,
+        since: Annotated[Moment | None, Query(description="Starting at or after; RFC 3339.")] = None,
+        until: Annotated[Moment | None, Query(description="Starting before; RFC 3339.")] = None,
         patient_id: UUID | None = None,
+        status: AppointmentStatus | None = None,
         limit: LimitQuery = 50,
         cursor: CursorQuery = None,
     ) -> Page[AppointmentView]:
         """List appointments by start."""
         async with door.work() as tx:
-            views = await list_appointments(tx, since=since, until=until, patient_id=patient_id, after=door.position(cursor), limit=limit)
+            views = await list_appointments(
+                tx, since=since, until=until, patient_id=patient_id, status=status, after=door.position(cursor), limit=limit
+            )
             return door.page(views, limit, lambda view: (view.starts_at.isoformat(), view.id))
 
     @router.get("/{appointment_id}", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_READ))
@@ -84,6 +90,29 @@ def _change(router: Routes) -> None:
         """Cancel an appointment."""
         async with door.work() as tx:
             view = await cancel_appointment(appointment_id, cmd, tx, if_version=if_match)
+            return await door.answer(tx, view, headers=_etag(view))
+
+
+def _attendance(router: Routes) -> None:
+    @router.post("/{appointment_id}/complete", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    async def complete(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
+        """Complete an appointment that has begun: the patient came. One marked as no-show becomes completed."""
+        async with door.work() as tx:
+            view = await complete_appointment(appointment_id, tx, if_version=if_match)
+            return await door.answer(tx, view, headers=_etag(view))
+
+    @router.post("/{appointment_id}/no-show", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    async def no_show(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
+        """Mark an appointment that has begun as no-show: the patient did not come. Here only; Cal.com is not told."""
+        async with door.work() as tx:
+            view = await mark_no_show(appointment_id, tx, if_version=if_match)
+            return await door.answer(tx, view, headers=_etag(view))
+
+    @router.post("/{appointment_id}/reopen", response_model=AppointmentView, **needs(Permission.APPOINTMENTS_WRITE))
+    async def reopen(appointment_id: UUID, door: DoorDep, if_match: IfMatch) -> Response:
+        """Take back that an appointment was completed or missed; it is booked or confirmed again, as it was before."""
+        async with door.work() as tx:
+            view = await reopen_appointment(appointment_id, tx, if_version=if_match)
             return await door.answer(tx, view, headers=_etag(view))
 
 

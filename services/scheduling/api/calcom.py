@@ -11,12 +11,15 @@ from libs.common.auth import Permission, Principal
 from libs.common.http import DoorDep, Routes, WorkDep, needs, public
 from libs.common.secrets import SecretBox
 from libs.common.telemetry import Cause
-from services.scheduling.adapters.calcom import PING, SIGNATURE_HEADER, read_notice
+from libs.common.work import Tx
+from services.scheduling.adapters.calcom import NO_SHOW, PING, SIGNATURE_HEADER, read_notice
 from services.scheduling.api.refusals import NOBODYS_SECRET, WebhookRefused
 from services.scheduling.commands.bookings import hear_of_booking
 from services.scheduling.commands.calcom_settings import CalcomSettings, ConfigureCalcom, configure_calcom, show_calcom, valid_secrets
+from services.scheduling.commands.no_shows import take_no_show
 from services.scheduling.commands.notices import again_when_aborted, set_aside
-from services.scheduling.rules.notices import SetAside
+from services.scheduling.rules.no_shows import NoShowNotice
+from services.scheduling.rules.notices import BookingNotice, SetAside
 from services.scheduling.rules.signatures import calcom_signature_valid
 
 
@@ -45,9 +48,20 @@ def _settings(router: Routes, box: SecretBox) -> None:
 
 
 def _webhook(router: Routes, box: SecretBox, performing: Performing) -> None:
+    async def act_upon(notice: BookingNotice | NoShowNotice | SetAside, raw: bytes, tx: Tx) -> None:
+        match notice:
+            case BookingNotice():
+                await hear_of_booking(notice, performing.record_in, tx)
+            case NoShowNotice():
+                reason = await take_no_show(notice, tx)
+                if reason is not None:
+                    await set_aside("calcom", SetAside(reason, NO_SHOW, notice.delivery_key), raw, tx)
+            case SetAside() if notice.reason != PING:
+                await set_aside("calcom", notice, raw, tx)
+
     @router.post("/webhooks/calcom/{practice_id}", status_code=204, **public("the provider's signature"))
     async def webhook(practice_id: UUID, request: Request, work: WorkDep) -> Response:
-        """Cal.com's booking webhooks, signed. Answered when the appointment and its event are durable.
+        """Cal.com's booking and no-show webhooks, signed. Answered when the appointment and its event are durable.
 
         What is signed but not understood is kept and answered alike: Cal.com would not send it again.
         """
@@ -59,11 +73,7 @@ def _webhook(router: Routes, box: SecretBox, performing: Performing) -> None:
                 tx.cause = Cause(request.state.correlation_id, "", request.state.traceparent, "")
                 if not calcom_signature_valid(raw, signature, await valid_secrets(box, tx) or [NOBODYS_SECRET]):
                     raise WebhookRefused
-                notice = read_notice(raw)
-                if not isinstance(notice, SetAside):
-                    await hear_of_booking(notice, performing.record_in, tx)
-                elif notice.reason != PING:
-                    await set_aside("calcom", notice, raw, tx)
+                await act_upon(read_notice(raw), raw, tx)
 
         await again_when_aborted(take)
         return Response(status_code=204)

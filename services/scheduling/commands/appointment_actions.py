@@ -27,7 +27,7 @@ from services.scheduling.commands.appointments import (
 )
 from services.scheduling.commands.calcom_settings import EventTypeId
 from services.scheduling.queries import appointment_by_id, calcom_settings, contact
-from services.scheduling.rules.appointments import start_of
+from services.scheduling.rules.appointments import OVER, AppointmentIsOver, start_of
 from services.scheduling.rules.bookings import CalcomNotConfigured, EventTypeMissing, PatientHasNoEmail, SeatKeptByCalcom, StartIsPast
 
 SHORTEST_MINUTES, LONGEST_MINUTES, USUAL_MINUTES = 5, 24 * 60, 30
@@ -152,7 +152,7 @@ async def _ask_calcom(parameters: BookForPatient, effect: Effect, patient: Any, 
 async def cancel_for_run(parameters: CancelForRun, effect: Effect, tx: Tx) -> CancelForRunResult | None:
     """Cancel one of ours; None for one that has to be cancelled at Cal.com. One that is cancelled already stays so.
 
-    Raises ``AppointmentNotFound``, ``AppointmentOfAnotherPatient``; for Cal.com ``CalcomNotConfigured``, ``SeatKeptByCalcom``.
+    Raises ``AppointmentNotFound``, ``AppointmentOfAnotherPatient``, ``AppointmentIsOver``; for Cal.com ``CalcomNotConfigured``, ``SeatKeptByCalcom``.
     """
     appointment = await appointment_by_id(parameters.appointment_id, tx, for_update=True)
     if appointment is None:
@@ -161,6 +161,8 @@ async def cancel_for_run(parameters: CancelForRun, effect: Effect, tx: Tx) -> Ca
         raise AppointmentOfAnotherPatient(pointer="/appointment_id")
     if appointment.status == AppointmentStatus.CANCELLED:
         return CancelForRunResult(appointment_id=appointment.id, was_cancelled_already=True)
+    if appointment.status in OVER:
+        raise AppointmentIsOver(pointer="/appointment_id")
     if appointment.source == AppointmentSource.LOCAL:
         await cancel_appointment(appointment.id, CancelAppointment(reason=parameters.reason), tx)
         return CancelForRunResult(appointment_id=appointment.id, was_cancelled_already=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, StringConstraints, model_validator
 from sqlalchemy.exc import DBAPIError
 
-from libs.common.command import Command, Line
+from libs.common.command import Command, Line, Moment
 from libs.common.db import SERIALIZATION_FAILURES
 from libs.common.errors import Conflict, NotFound, VersionMismatch
 from libs.common.work import Tx
@@ -18,6 +18,7 @@ from libs.contracts.scheduling import (
     AppointmentCancelled,
     AppointmentConfirmed,
     AppointmentRescheduled,
+    AppointmentStatus,
     AppointmentsViewed,
 )
 from services.scheduling.model import Appointment
@@ -26,7 +27,6 @@ from services.scheduling.rules.appointments import check_time_zone, check_times
 from services.scheduling.rules.attendees import AttendeeDetails, normal_email, normal_phone
 
 EXCLUSION_VIOLATION = "23P01"
-Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 Resource = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
 
 
@@ -63,8 +63,8 @@ class AttendeeCommand(Command):
 class BookAppointment(Command):
     """For a patient, or for an attendee who is matched to one now or when they are registered."""
 
-    starts_at: Utc
-    ends_at: Utc
+    starts_at: Moment
+    ends_at: Moment
     resource: Resource
     title: Line
     time_zone: Line = "UTC"
@@ -80,8 +80,8 @@ class BookAppointment(Command):
 
 
 class RescheduleAppointment(Command):
-    starts_at: Utc
-    ends_at: Utc
+    starts_at: Moment
+    ends_at: Moment
 
 
 class CancelAppointment(Command):
@@ -144,8 +144,8 @@ async def _patient(cmd: BookAppointment, attendee: AttendeeDetails, tx: Tx) -> U
 
 
 async def confirm_appointment(appointment_id: UUID, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
-    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``AlreadyConfirmed``, ``AppointmentIsCancelled``."""
-    appointment = await _for_change(appointment_id, tx, if_version)
+    """Raises what ``Appointment.confirm`` does, ``AppointmentNotFound``, ``VersionMismatch``."""
+    appointment = await appointment_for_change(appointment_id, tx, if_version)
     appointment.confirm(tx.now)
     tx.emit(AppointmentConfirmed(**appointment.state()))
     return AppointmentView.of(appointment)
@@ -156,7 +156,7 @@ async def reschedule_appointment(
 ) -> AppointmentView:
     """Raises what ``Appointment.move`` does, ``AppointmentNotFound``, ``VersionMismatch``, ``SlotTaken``, ``EndsBeforeStart``."""
     check_times(cmd.starts_at, cmd.ends_at)
-    appointment = await _for_change(appointment_id, tx, if_version)
+    appointment = await appointment_for_change(appointment_id, tx, if_version)
     before = {"previous_starts_at": appointment.starts_at, "previous_ends_at": appointment.ends_at}
     appointment.move(cmd.starts_at, cmd.ends_at, tx.now)
     await _write(tx)
@@ -165,8 +165,8 @@ async def reschedule_appointment(
 
 
 async def cancel_appointment(appointment_id: UUID, cmd: CancelAppointment, tx: Tx, *, if_version: int | None = None) -> AppointmentView:
-    """Raises ``AppointmentNotFound``, ``VersionMismatch``, ``KeptByCalcom``, ``AlreadyCancelled``."""
-    appointment = await _for_change(appointment_id, tx, if_version)
+    """Raises what ``Appointment.cancel`` does, ``AppointmentNotFound``, ``VersionMismatch``."""
+    appointment = await appointment_for_change(appointment_id, tx, if_version)
     appointment.cancel(tx.now)
     tx.emit(AppointmentCancelled(**appointment.state(), reason=cmd.reason))
     return AppointmentView.of(appointment)
@@ -182,16 +182,24 @@ async def show_appointment(appointment_id: UUID, tx: Tx) -> AppointmentView:
 
 
 async def list_appointments(
-    tx: Tx, *, since: datetime | None, until: datetime | None, patient_id: UUID | None, after: tuple[str, ...] | None, limit: int
+    tx: Tx,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    patient_id: UUID | None,
+    status: AppointmentStatus | None,
+    after: tuple[str, ...] | None,
+    limit: int,
 ) -> list[AppointmentView]:
     """By start; one more than ``limit`` when there is more. That they were read is said in the same transaction."""
-    found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, after=after, limit=limit)
+    found = await appointments_between(tx, since=since, until=until, patient_id=patient_id, status=status, after=after, limit=limit)
     if found:
         tx.emit(AppointmentsViewed(appointment_ids=[appointment.id for appointment in found[:limit]], view="list"))
     return [AppointmentView.of(appointment) for appointment in found]
 
 
-async def _for_change(appointment_id: UUID, tx: Tx, if_version: int | None) -> Appointment:
+async def appointment_for_change(appointment_id: UUID, tx: Tx, if_version: int | None) -> Appointment:
+    """Held until the transaction ends. Raises ``AppointmentNotFound``, ``VersionMismatch``."""
     appointment = await appointment_by_id(appointment_id, tx, for_update=True)
     if appointment is None:
         raise AppointmentNotFound

@@ -61,12 +61,12 @@ ON CONFLICT (practice_id, uid) DO UPDATE SET appointment_id = excluded.appointme
 _MOVE = """
 UPDATE appointment SET version = version + 1, status = 'booked', resource = $3, title = $4, starts_at = $5, ends_at = $6, time_zone = $7,
                        external_id = $8, external_key = $9, external_sequence = coalesce($10, external_sequence), exclusive = $11,
-                       double_booked = $12, updated_at = $13
+                       double_booked = $12, unmarked_status = NULL, updated_at = $13
 WHERE practice_id = $1 AND id = $2 RETURNING *
 """
 _CANCEL = """
 UPDATE appointment SET version = version + 1, status = 'cancelled', external_id = coalesce($3, external_id),
-                       external_key = coalesce($4, external_key), updated_at = $5
+                       external_key = coalesce($4, external_key), unmarked_status = NULL, updated_at = $5
 WHERE practice_id = $1 AND id = $2 AND status <> 'cancelled' RETURNING *
 """
 _SET_ASIDE = """

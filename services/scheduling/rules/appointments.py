@@ -32,6 +32,26 @@ class AppointmentIsCancelled(Refused):
     """A cancelled appointment stays cancelled; book a new one."""
 
 
+class AlreadyCompleted(Conflict):
+    """The appointment is completed already."""
+
+
+class AlreadyNoShow(Conflict):
+    """The appointment is marked as no-show already."""
+
+
+class NotMarked(Conflict):
+    """The appointment is neither completed nor marked as no-show."""
+
+
+class AppointmentIsOver(Refused):
+    """The appointment is completed or marked as no-show: take that back, or book a new one."""
+
+
+class NotBegunYet(Refused):
+    """The appointment has not begun yet."""
+
+
 class KeptByCalcom(Refused):
     """Cal.com keeps this appointment: move or cancel it there."""
 
@@ -56,7 +76,13 @@ class Verb(StrEnum):
     CONFIRM = "confirm"
     RESCHEDULE = "reschedule"
     CANCEL = "cancel"
+    COMPLETE = "complete"
+    MISS = "miss"
+    REOPEN = "reopen"
 
+
+OVER = frozenset({AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW})
+"""What somebody says of an appointment afterwards: a mark, and it can be wrong."""
 
 _AFTER: dict[tuple[AppointmentStatus, Verb], type[Conflict | Refused] | AppointmentStatus] = {
     (AppointmentStatus.BOOKED, Verb.CONFIRM): AppointmentStatus.CONFIRMED,
@@ -69,11 +95,35 @@ _AFTER: dict[tuple[AppointmentStatus, Verb], type[Conflict | Refused] | Appointm
     (AppointmentStatus.CANCELLED, Verb.CONFIRM): AppointmentIsCancelled,
     (AppointmentStatus.CANCELLED, Verb.RESCHEDULE): AppointmentIsCancelled,
     (AppointmentStatus.CANCELLED, Verb.CANCEL): AlreadyCancelled,
+    (AppointmentStatus.BOOKED, Verb.COMPLETE): AppointmentStatus.COMPLETED,
+    (AppointmentStatus.BOOKED, Verb.MISS): AppointmentStatus.NO_SHOW,
+    (AppointmentStatus.BOOKED, Verb.REOPEN): NotMarked,
+    (AppointmentStatus.CONFIRMED, Verb.COMPLETE): AppointmentStatus.COMPLETED,
+    (AppointmentStatus.CONFIRMED, Verb.MISS): AppointmentStatus.NO_SHOW,
+    (AppointmentStatus.CONFIRMED, Verb.REOPEN): NotMarked,
+    (AppointmentStatus.CANCELLED, Verb.COMPLETE): AppointmentIsCancelled,
+    (AppointmentStatus.CANCELLED, Verb.MISS): AppointmentIsCancelled,
+    (AppointmentStatus.CANCELLED, Verb.REOPEN): AppointmentIsCancelled,
+    (AppointmentStatus.COMPLETED, Verb.CONFIRM): AppointmentIsOver,
+    (AppointmentStatus.COMPLETED, Verb.RESCHEDULE): AppointmentIsOver,
+    (AppointmentStatus.COMPLETED, Verb.CANCEL): AppointmentIsOver,
+    (AppointmentStatus.COMPLETED, Verb.COMPLETE): AlreadyCompleted,
+    (AppointmentStatus.COMPLETED, Verb.MISS): AppointmentStatus.NO_SHOW,
+    (AppointmentStatus.COMPLETED, Verb.REOPEN): AppointmentStatus.BOOKED,
+    (AppointmentStatus.NO_SHOW, Verb.CONFIRM): AppointmentIsOver,
+    (AppointmentStatus.NO_SHOW, Verb.RESCHEDULE): AppointmentIsOver,
+    (AppointmentStatus.NO_SHOW, Verb.CANCEL): AppointmentIsOver,
+    # Whoever comes late after all was no no-show.
+    (AppointmentStatus.NO_SHOW, Verb.COMPLETE): AppointmentStatus.COMPLETED,
+    (AppointmentStatus.NO_SHOW, Verb.MISS): AlreadyNoShow,
+    (AppointmentStatus.NO_SHOW, Verb.REOPEN): AppointmentStatus.BOOKED,
 }
 
 
 def status_after(status: AppointmentStatus, verb: Verb) -> AppointmentStatus:
-    """The status a verb leads to. Raises ``AlreadyConfirmed``, ``AlreadyCancelled`` or ``AppointmentIsCancelled``."""
+    """The status a verb leads to. Raises what refuses the verb in that status: ``AppointmentIsCancelled``, ``AppointmentIsOver``,
+    or that it is so already.
+    """
     found = _AFTER[status, verb]
     if isinstance(found, AppointmentStatus):
         return found
@@ -86,6 +136,12 @@ def check_times(starts_at: datetime, ends_at: datetime) -> None:
         raise EndsBeforeStart(pointer="/ends_at")
     if ends_at - starts_at > LONGEST:
         raise AppointmentTooLong(pointer="/ends_at")
+
+
+def check_begun(starts_at: datetime, now: datetime) -> None:
+    """Nobody can have come, or stayed away, before. Raises ``NotBegunYet``."""
+    if now < starts_at:
+        raise NotBegunYet
 
 
 def check_time_zone(name: str) -> None:

@@ -43,6 +43,14 @@ def moved(uid: str, *, previous: str, root: str | None = None, sequence: int = 1
     return {**created(uid, **told), "triggerEvent": "BOOKING_RESCHEDULED"}
 
 
+def no_show(uid: str, *, marked: bool = True, sent_at: str | None = "2026-03-12T13:20:00.000Z", **guests: bool) -> dict[str, Any]:
+    """A host's mark of the usual guest, or of guests by the name before ``@berg.example``."""
+    told = [{"email": f"{name}@berg.example", "noShow": said} for name, said in (guests or {"jonas": marked}).items()]
+    message = f"{told[0]['email']} {'marked' if told[0]['noShow'] else 'unmarked'} as no-show"
+    payload = {"message": message, "attendees": told, "bookingUid": uid, "bookingId": 91}
+    return {"triggerEvent": "BOOKING_NO_SHOW_UPDATED", "createdAt": sent_at, "payload": payload}
+
+
 def cancelled(uid: str, **fields: Any) -> dict[str, Any]:
     told = {"status": "CANCELLED", "cancellationReason": "Feeling better", "requestReschedule": False, "customInputs": None, **fields}
     return {**created(uid, **told), "triggerEvent": "BOOKING_CANCELLED"}

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from libs.testing.serving import serving
 from libs.testing.simulators.calcom import CalcomSimulator
 from services.scheduling.tests.cal import SECRET
-from services.scheduling.tests.serving import serving
 
 KEY = "cal_live_0123456789abcdef"
 EVENT_TYPE = 7

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from libs.testing.serving import serving
 from libs.testing.simulators.retell import RetellSimulator
-from services.scheduling.tests.serving import serving
 
 KEY = "key_of_a_practice_0123456789"
 NUMBER = "+12025550100"

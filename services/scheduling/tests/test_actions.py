@@ -34,6 +34,7 @@ from services.scheduling.actions import BOOK_APPOINTMENT, CANCEL_APPOINTMENT, ST
 from services.scheduling.adapters.calcom_api import Calcom
 from services.scheduling.adapters.retell import Retell
 from services.scheduling.adapters.retell_notices import read_report
+from services.scheduling.commands.attendance import complete_appointment, mark_no_show
 from services.scheduling.commands.call_followups import ask_about_calls
 from services.scheduling.commands.calls import take_report
 from services.scheduling.commands.retell_settings import ConfigureRetell, configure_retell
@@ -250,6 +251,17 @@ class TestCancel:
             await house.hear(ask("cancel_appointment", patient, appointment_id=str(row["id"])))
         assert (await house.results())[-1]["was_cancelled_already"] is True
         assert (await house.appointments())[0]["version"] == 2
+
+    async def test_refuses_one_that_is_over(self, house: House, patient: UUID) -> None:
+        await house.hear(book(patient, starts_at="2025-03-04T09:00:00Z"), book(patient, starts_at="2025-03-05T09:00:00Z"))
+        ours, theirs = await house.appointments()
+        house.superuser.execute("UPDATE scheduling.appointment SET source = 'calcom' WHERE id = %s", [theirs["id"]])
+        async with house.work(Principal.system("test", house.practice)) as tx:
+            await complete_appointment(ours["id"], tx)
+            await mark_no_show(theirs["id"], tx)
+        for row in (ours, theirs):
+            await house.hear(ask("cancel_appointment", patient, appointment_id=str(row["id"])))
+        assert [code for _, code in (await house.outcomes())[2:]] == ["appointment_is_over"] * 2
 
     async def test_refuses_one_of_another_patient_one_out_of_reach_and_one_nobody_knows(self, house: House, patient: UUID) -> None:
         other = registered()

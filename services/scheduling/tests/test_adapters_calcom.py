@@ -10,8 +10,9 @@ import pytest
 
 from services.scheduling.adapters.calcom import PING, read_notice
 from services.scheduling.rules.attendees import AttendeeDetails
+from services.scheduling.rules.no_shows import NoShowNotice
 from services.scheduling.rules.notices import BookingNotice, NoticeKind, SetAside
-from services.scheduling.tests.cal import cancelled, created, moved
+from services.scheduling.tests.cal import cancelled, created, moved, no_show
 
 
 def read(body: dict[str, Any]) -> BookingNotice:
@@ -146,6 +147,40 @@ class TestDeliveryKey:
         other["payload"]["attendees"][0]["email"] = "zoe@berg.example"
         late = created("u", startTime="2026-12-10T09:15:00Z")
         assert len({read(body).delivery_key for body in (created("u"), created("v"), cancelled("u"), late, other)}) == 5
+
+
+class TestReadsANoShow:
+    def test_by_guest_and_with_when_it_was_said(self) -> None:
+        body = no_show("u")
+        body["payload"]["attendees"] += [{"email": " Mia@Berg.example ", "noShow": False}, {"email": "x"}, {"noShow": True}, 7]
+        found = read_notice(orjson.dumps(body))
+        assert isinstance(found, NoShowNotice)
+        assert (found.uid, found.missing) == ("u", {"jonas@berg.example": True, "mia@berg.example": False})
+        assert found.said_at == datetime(2026, 3, 12, 13, 20, tzinfo=UTC)
+        assert found.keys[0] == "u"
+        assert len(set(found.keys)) == 3
+
+    def test_that_does_not_say_when(self) -> None:
+        found = read_notice(orjson.dumps(no_show("u", sent_at=None)))
+        assert isinstance(found, NoShowNotice)
+        assert found.said_at is None
+
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"bookingUid": None}, "booking_uid_unreadable"),
+            ({"bookingUid": 91}, "booking_uid_unreadable"),
+            ({"attendees": None}, "attendees_unreadable"),
+            ({"attendees": {}}, "attendees_unreadable"),
+            ({"attendees": [{"email": "jonas@berg.example"}]}, "attendees_unreadable"),
+            ({"attendees": [{"email": "jonas@berg.example", "noShow": "true"}]}, "attendees_unreadable"),
+        ],
+    )
+    def test_only_when_it_says_who_and_whether(self, fields: dict[str, Any], reason: str) -> None:
+        body = no_show("u")
+        body["payload"].update(fields)
+        assert aside(orjson.dumps(body)).reason == reason
+        assert aside(orjson.dumps(no_show("u", sent_at="yesterday"))).reason == "created_at_unreadable"
 
 
 class TestSetsAside:

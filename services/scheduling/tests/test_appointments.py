@@ -139,6 +139,8 @@ class TestBook:
             ({"ends_at": (NINE + timedelta(days=2)).isoformat()}, "/ends_at"),
             ({"time_zone": "Mars/Base"}, "/time_zone"),
             ({"starts_at": "2026-12-01T09:00:00"}, "/starts_at"),
+            ({"starts_at": "0001-01-01T00:00:00+12:00"}, "/starts_at"),
+            ({"ends_at": "9999-12-31T23:59:59-12:00"}, "/ends_at"),
             ({"resource": "calcom/host/5"}, "/resource"),
             ({"title": ""}, "/title"),
             ({"attendee": {"name": "Jo", "email": "jo"}}, "/attendee/email"),
@@ -350,7 +352,17 @@ class TestRead:
         of_patient = {"patient_id": str(patient_id)}
         assert len((await client.get("/v1/appointments", params=of_patient, headers=as_user)).json()["items"]) == 3
 
-    @pytest.mark.parametrize("query", [{"since": "yesterday"}, {"limit": "0"}, {"limit": "101"}, {"cursor": "x"}, {"patient_id": "7"}])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"since": "yesterday"},
+            {"until": "9999-12-31T23:59:59-12:00"},
+            {"limit": "0"},
+            {"limit": "101"},
+            {"cursor": "x"},
+            {"patient_id": "7"},
+        ],
+    )
     async def test_refuses_a_query_that_makes_no_sense(self, client: httpx.AsyncClient, as_user: Headers, query: dict[str, str]) -> None:
         assert (await client.get("/v1/appointments", params=query, headers=as_user)).status_code == 422
 

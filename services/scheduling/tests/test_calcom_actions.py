@@ -236,8 +236,8 @@ class TestBook:
         await house.hear(registered(given_name="Mira"))
         payload = CalcomSimulator._tell
 
-        async def unmarked(self: CalcomSimulator, trigger: str, booking: dict[str, Any], where: Any = None) -> int | None:
-            return await payload(self, trigger, {**booking, "metadata": {}, "attendee": {**booking["attendee"], "name": "J."}}, where)
+        async def unmarked(self: CalcomSimulator, trigger: str, booking: dict[str, Any]) -> int | None:
+            return await payload(self, trigger, {**booking, "metadata": {}, "attendee": {**booking["attendee"], "name": "J."}})
 
         monkeypatch.setattr(CalcomSimulator, "_tell", unmarked)
         row = await booked(house, patient)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from libs.common.errors import Trouble
+from libs.common.errors import Conflict, Refused, Trouble
 from libs.contracts.scheduling import AppointmentStatus
 from services.scheduling.rules.appointments import (
     AlreadyCancelled,
+    AlreadyCompleted,
     AlreadyConfirmed,
+    AlreadyNoShow,
     AppointmentIsCancelled,
+    AppointmentIsOver,
     AppointmentTooLong,
     EndsBeforeStart,
+    NotBegunYet,
+    NotMarked,
     TimeZoneUnknown,
     Verb,
+    check_begun,
     check_time_zone,
     check_times,
     status_after,
@@ -23,6 +31,7 @@ from services.scheduling.rules.appointments import (
 
 NINE = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 BOOKED, CONFIRMED, CANCELLED = AppointmentStatus.BOOKED, AppointmentStatus.CONFIRMED, AppointmentStatus.CANCELLED
+COMPLETED, NO_SHOW = AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW
 
 
 class TestStatusAfter:
@@ -34,6 +43,9 @@ class TestStatusAfter:
             (BOOKED, Verb.CANCEL, CANCELLED),
             (CONFIRMED, Verb.RESCHEDULE, BOOKED),
             (CONFIRMED, Verb.CANCEL, CANCELLED),
+            *[(status, Verb.COMPLETE, COMPLETED) for status in (BOOKED, CONFIRMED, NO_SHOW)],
+            *[(status, Verb.MISS, NO_SHOW) for status in (BOOKED, CONFIRMED, COMPLETED)],
+            *[(status, Verb.REOPEN, BOOKED) for status in (COMPLETED, NO_SHOW)],
         ],
     )
     def test_leads_to_the_next_status(self, status: AppointmentStatus, verb: Verb, after: AppointmentStatus) -> None:
@@ -46,11 +58,29 @@ class TestStatusAfter:
             (CANCELLED, Verb.CONFIRM, AppointmentIsCancelled),
             (CANCELLED, Verb.RESCHEDULE, AppointmentIsCancelled),
             (CANCELLED, Verb.CANCEL, AlreadyCancelled),
+            (COMPLETED, Verb.COMPLETE, AlreadyCompleted),
+            (NO_SHOW, Verb.MISS, AlreadyNoShow),
+            (BOOKED, Verb.REOPEN, NotMarked),
+            (CONFIRMED, Verb.REOPEN, NotMarked),
+            *[(CANCELLED, verb, AppointmentIsCancelled) for verb in (Verb.COMPLETE, Verb.MISS, Verb.REOPEN)],
+            *[(mark, verb, AppointmentIsOver) for mark in (COMPLETED, NO_SHOW) for verb in (Verb.CONFIRM, Verb.RESCHEDULE, Verb.CANCEL)],
         ],
     )
     def test_refuses_what_cannot_happen_any_more(self, status: AppointmentStatus, verb: Verb, refusal: type[Trouble]) -> None:
         with pytest.raises(refusal):
             status_after(status, verb)
+
+    def test_knows_what_becomes_of_every_status_by_every_verb(self) -> None:
+        for status, verb in itertools.product(AppointmentStatus, Verb):
+            with suppress(Conflict, Refused):
+                assert status_after(status, verb) in AppointmentStatus
+
+
+class TestCheckBegun:
+    def test_from_the_start_on(self) -> None:
+        check_begun(NINE, NINE)
+        with pytest.raises(NotBegunYet):
+            check_begun(NINE, NINE - timedelta(microseconds=1))
 
 
 class TestCheckTimes:

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -78,7 +78,10 @@ class Temporal:
 
 
 class RunsOnTemporal:
-    """Tells runs to look: starts those that are not going, signals the others. Telling twice is harmless."""
+    """Tells runs to look: starts those that are not going, signals the others. Telling twice is harmless.
+
+    Practices take turns in a queue where the server is told to let them (``matching.enableFairness``).
+    """
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
@@ -116,6 +119,7 @@ class RunsOnTemporal:
         await client.start_workflow(
             WORKFLOW, one.ref, id=one.workflow_id, task_queue=one.queue, start_signal=LOOK,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE, id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            priority=Priority(fairness_key=str(one.practice_id)),
             rpc_timeout=timedelta(seconds=RPC_SECONDS),
         )  # fmt: skip
 

@@ -19,7 +19,8 @@ from services.workflows.commands.backtest import (
     show_backtest,
 )
 from services.workflows.commands.dry_run import DryRun, DryRunView, dry_run
-from services.workflows.commands.explain import Explanation, explain
+from services.workflows.commands.explain import About, explain
+from services.workflows.commands.explained import Explanation
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.rules.expressions.engines import Engine
 
@@ -37,16 +38,16 @@ def explanation_routes(published: PublishedWorkflows) -> Routes:
         door: DoorDep,
         patient_id: UUID | None = None,
         event_id: UUID | None = None,
+        run_id: UUID | None = None,
         since: FromQuery = None,
         until: ToQuery = None,
         limit: FewQuery = 10,
         cursor: CursorQuery = None,
     ) -> Page[Explanation]:
-        """Why workflows started and why not: for each event, what became of every workflow. Practice admins only; kept 40 days."""
+        """Why workflows started and why not, why runs went on, wait or ended: event by event. Practice admins only; kept 40 days."""
+        about = About(patient_id, event_id, run_id)
         async with door.work() as tx:
-            found = await explain(
-                published, tx, patient_id=patient_id, event_id=event_id, span=(since, until), after=door.position(cursor), limit=limit
-            )
+            found = await explain(published, tx, about, span=(since, until), after=door.position(cursor), limit=limit)
             return door.page(found, limit, lambda one: (one.recorded_at.isoformat(), one.event_id))
 
     return router

@@ -78,11 +78,11 @@ class Backtests:
 
     async def round(self) -> float | None:
         """A page of the job in hand; returns 0 while there is work."""
-        if self._job is None:
-            self._job = await self._claimed()
-        job = self._job
-        if job is None:
+        if self._job is None and not await self._claim():
             return None
+        job = self._job
+        if job is None:  # it came to its end with the claim; others may wait behind it
+            return 0.0
         self._job = None  # whatever goes wrong from here, the lease runs out and the job begins again
         rows = await self._next_page(job)
         if rows is None:
@@ -94,18 +94,22 @@ class Backtests:
             self._job = job
         return 0.0
 
-    async def _claimed(self) -> _Job | None:
+    async def _claim(self) -> bool:
+        """Take the next one in hand, unless it ends at once. False when there is none."""
         async with self._work.batch([], SYSTEM) as tx:
             claimed = await tx.row(_CLAIM, tx.now, LEASE)
             if claimed is None:
-                return None
+                return False
             await tx.enter([claimed["practice_id"]])
             row = await tx.row(_BEGIN, claimed["practice_id"], claimed["backtest_id"])
             assert row is not None
+            job = None
             if row["attempts"] > MOST_ATTEMPTS:
                 await _end(row["practice_id"], row["id"], "failed", tx, error_code="gave_up")
-                return None
-            return await self._prepared(row, tx)
+            else:
+                job = await self._prepared(row, tx)
+        self._job = job
+        return True
 
     async def _prepared(self, row: Any, tx: Tx) -> _Job | None:
         practice_id, workflow_id = row["practice_id"], row["workflow_id"]

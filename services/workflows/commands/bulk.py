@@ -78,7 +78,7 @@ class RunShown(BaseModel):
 
 
 class BulkPreview(BaseModel):
-    """How many runs it would be now, and the ten oldest."""
+    """How many runs the verb fits now, and ten of them. Retry passes by those whose patient has another run, where enrolment lets nobody in twice."""
 
     found: int
     first: list[RunShown]

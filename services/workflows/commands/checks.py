@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError, WrapValidator
 
 from libs.common.errors import Refused
 from libs.common.work import Tx
+from services.workflows.commands.filters import filter_findings
 from services.workflows.model import Workflow
 from services.workflows.queries.definitions import catalogue, published, workflow_ids
 from services.workflows.queries.world import practices
@@ -19,6 +20,7 @@ from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
+from services.workflows.rules.definitions.trigger_checks import trigger_findings
 from services.workflows.rules.findings import DefinitionInvalid, Finding
 
 
@@ -84,9 +86,16 @@ def compile_findings(definition: Definition) -> list[Finding]:
         return error.findings
 
 
+def _compiled(definition: Definition) -> list[Finding]:
+    """With what is read of what started the run. A place that is wrong already is not complained about twice."""
+    found = compile_findings(definition)
+    wrong = {finding.pointer for finding in found if finding.severity == "error"}
+    return found + [finding for finding in trigger_findings(definition) if finding.pointer not in wrong]
+
+
 async def save_findings(definition: Definition, tx: Tx) -> list[Finding]:
-    """What stops a draft from being kept: what does not compile, and what reads of earlier steps what they never leave."""
-    return compile_findings(definition) + output_findings(definition, await catalogue(tx))
+    """What stops a draft from being kept: what does not compile, and what reads of earlier steps, or of what started the run, what is never there."""
+    return _compiled(definition) + output_findings(definition, await catalogue(tx))
 
 
 async def publish_findings(workflow: Workflow, definition: Definition, tx: Tx) -> list[Finding]:
@@ -94,7 +103,7 @@ async def publish_findings(workflow: Workflow, definition: Definition, tx: Tx) -
     offered = await catalogue(tx)
     calendar = calendar_of((await practices([tx.practice_id], tx))[tx.practice_id])
     around = Surrounding(workflow.id, workflow.name, offered, await _neighbours(workflow, tx), await workflow_ids(tx), calendar, tx.now)
-    found = compile_findings(definition) + output_findings(definition, offered)
+    found = _compiled(definition) + output_findings(definition, offered) + await filter_findings(definition.trigger, tx)
     return found + catalogue_findings(definition, offered) + analysed(definition, around)
 
 

@@ -15,13 +15,14 @@ from libs.contracts.workflows import WorkflowPublished, WorkflowUnpublished
 from services.workflows.commands.checks import FindingView, Validation, WrittenDefinition, publish_findings, read, refuse, save_findings
 from services.workflows.commands.existing import count_existing, include_existing
 from services.workflows.commands.jobs import JobView
+from services.workflows.commands.revisions import comes_into_force, goes_out_of_force
 from services.workflows.commands.schedules import drop_schedule, keep_schedule
 from services.workflows.model import Workflow, WorkflowIsArchived, WorkflowStatus
 from services.workflows.queries.definitions import version_exists, version_of, workflow_by_id
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.reading import ShapeInvalid, read_definition
 from services.workflows.rules.definitions.settling import settled
-from services.workflows.rules.definitions.triggers import trigger_name
+from services.workflows.rules.definitions.triggers import started_types, trigger_name
 
 
 class WorkflowNotFound(NotFound):
@@ -151,7 +152,7 @@ async def _put_in_force(workflow: Workflow, definition: Definition, note: str | 
     if not exists:
         tx.session.add(version)
     await tx.session.flush()
-    await next_revision(tx)
+    await comes_into_force(workflow.id, workflow.version, started_types(definition.trigger), tx)
     await keep_schedule(workflow.id, definition.trigger, tx)
     tx.emit(
         WorkflowPublished(workflow_id=workflow.id, version=workflow.version, name=workflow.name, trigger=trigger_name(definition.trigger))
@@ -187,16 +188,9 @@ async def existing(workflow_id: UUID, tx: Tx, *, if_version: int | None = None) 
 async def out_of_force(workflow: Workflow, version: int, tx: Tx) -> None:
     """Say that this version is in force no more, and forget its schedule."""
     await tx.session.flush()
-    await next_revision(tx)
+    await goes_out_of_force(workflow.id, tx)
     await drop_schedule(workflow.id, tx)
     tx.emit(WorkflowUnpublished(workflow_id=workflow.id, version=version))
-
-
-async def next_revision(tx: Tx) -> None:
-    """Tells every process that its compiled workflows of this practice are old."""
-    await tx.execute(
-        "INSERT INTO revision VALUES ($1, 1) ON CONFLICT (practice_id) DO UPDATE SET number = revision.number + 1", tx.practice_id
-    )
 
 
 def stored(definition: Definition) -> dict[str, Any]:

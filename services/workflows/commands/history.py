@@ -1,6 +1,7 @@
 """Remember what happened and what was decided about it: for waits that look back, for why and why not, for backtests.
 
-One row per event, kept ``KEPT`` and then forgotten. What expressions saw of the patient, the appointment and the practice is
+One row per event, kept ``KEPT`` and then forgotten. Of a thousand workflows that an event may start it names those that it did something
+with; that the filters of the others kept it out follows from what was in force (``queries.decided``). What expressions saw of the patient, the appointment and the practice is
 kept with it, so that an answer given later is about what was known then.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from libs.common.auth import Principal
@@ -19,13 +21,14 @@ from services.workflows.commands.world import World
 
 KEPT = timedelta(days=40)
 STARTED_ALREADY = "started_already"
+NOTHING_MET: Mapping[UUID, int] = MappingProxyType({})
 FORGOTTEN_AT_ONCE = 5000
 PRACTICES_AT_ONCE = 20
 SYSTEM = Principal.system("history")
 
 _RECORD = """
 INSERT INTO event_log SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::timestamptz[],
-  $8::jsonb[], $9::jsonb[], $10::jsonb[]) ON CONFLICT DO NOTHING
+  $8::jsonb[], $9::jsonb[], $10::jsonb[], $11::bigint[]) ON CONFLICT DO NOTHING
 """
 _FORGET = """
 DELETE FROM event_log WHERE ctid IN (SELECT ctid FROM event_log WHERE practice_id = $1 AND recorded_at < $2 LIMIT $3)
@@ -53,9 +56,17 @@ class Decision:
 
 
 async def record(
-    happenings: list[Happening], decisions: Mapping[UUID, list[Decision]], began: Collection[UUID], world: World, tx: Tx
+    happenings: list[Happening],
+    decisions: Mapping[UUID, list[Decision]],
+    began: Collection[UUID],
+    world: World,
+    tx: Tx,
+    met: Mapping[UUID, int] = NOTHING_MET,
 ) -> None:
-    """Write down a batch, in one statement. ``began``: the runs that are new."""
+    """Write down a batch, in one statement. ``began``: the runs that are new.
+
+    ``met``: of practices whose happenings met all that is in force, its revision; their decisions leave out what the filters kept out.
+    """
     if not happenings:
         return
     ids = [one.ids() for one in happenings]
@@ -65,6 +76,7 @@ async def record(
         [tx.now] * len(happenings), [one.text for one in happenings],
         [json_text(world.seen(one.practice_id, found)) for one, found in zip(happenings, ids, strict=True)],
         [json_text([decision.compact(began) for decision in decisions.get(one.id, ())]) for one in happenings],
+        [met.get(one.practice_id) for one in happenings],
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from libs.common.command import Command
 from libs.common.errors import Conflict, Refused
@@ -15,6 +15,7 @@ from libs.common.work import Tx, json_text
 from libs.contracts.workflows import RunRequested
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.definitions import WorkflowNotFound
+from services.workflows.commands.filters import CONDITION, FilterUsed, Wanted, saved
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.jobs import Chunk, JobView, open_job
 from services.workflows.commands.published import InForce, PublishedWorkflows
@@ -23,7 +24,6 @@ from services.workflows.commands.starting import Occasion, start_occasions
 from services.workflows.queries.definitions import workflow_by_id
 from services.workflows.queries.operations import decision_on, patient_count, patients_after
 from services.workflows.queries.world import appointments, patients
-from services.workflows.rules.conditions.selecting import NoFilter, PatientFilter, patient_filter
 from services.workflows.rules.conditions.written import Condition
 from services.workflows.rules.definitions.definition import ManualTrigger
 from services.workflows.rules.expressions.engines import Engine
@@ -52,10 +52,6 @@ class AppointmentUnknown(Refused):
     """No such appointment is known here."""
 
 
-class FilterInvalid(Refused):
-    """The filter is no condition on a patient."""
-
-
 def _small(values: dict[str, Any]) -> dict[str, Any]:
     if len(json_text(values)) > MAX_VALUES:
         message = f"values have at most {MAX_VALUES} characters as JSON"
@@ -67,39 +63,65 @@ PassedOn = Annotated[dict[str, Any], AfterValidator(_small), Field(description="
 
 
 Filter = Annotated[Condition, Field(description="A condition over patient.*: CEL as text, JSONLogic or blocks.")]
-_FILTER: TypeAdapter[Condition] = TypeAdapter(Condition)
+SavedFilter = Annotated[UUID, Field(description="A filter kept by the patients service: a shared one, or one's own.")]
+FilterVersion = Annotated[int, Field(ge=1, le=2**31 - 1, description="The saved filter in this version, or nothing happens.")]
 
 
-class RequestRun(Command):
-    """A run for one patient (``patient_id``), for those a ``filter`` finds, or for the practice (neither).
+class _Filtered(Command):
+    """A filter written with the wish, in one of the three forms of conditions, or a saved one."""
 
-    The filter comes with the wish, in one of the three forms of conditions. Filters kept under a name are the patients service's
-    to keep, once it keeps any.
-    """
+    filter: Filter | None = None
+    saved_filter: SavedFilter | None = None
+    filter_version: FilterVersion | None = None
+
+    @model_validator(mode="after")
+    def _one_filter(self) -> Self:
+        if self.filter is not None and self.saved_filter is not None:
+            message = "a filter is written here or a saved one, not both"
+            raise ValueError(message)
+        if self.filter_version is not None and self.saved_filter is None:
+            message = "filter_version says which version of a saved_filter"
+            raise ValueError(message)
+        return self
+
+    @property
+    def filtered(self) -> bool:
+        return self.filter is not None or self.saved_filter is not None
+
+
+class RequestRun(_Filtered):
+    """A run for one patient (``patient_id``), for those a ``filter`` or a ``saved_filter`` finds, or for the practice (neither)."""
 
     patient_id: UUID | None = None
     appointment_id: UUID | None = None
-    filter: Filter | None = None
     values: PassedOn = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_or_many(self) -> Self:
-        if self.filter is not None and (self.patient_id is not None or self.appointment_id is not None):
+        if self.filtered and (self.patient_id is not None or self.appointment_id is not None):
             message = "a filter finds the patients: it stands alone"
             raise ValueError(message)
         return self
 
 
-class PreviewFilter(Command):
-    filter: Filter
+class PreviewFilter(_Filtered):
+    """A ``filter``, or a ``saved_filter``."""
+
+    @model_validator(mode="after")
+    def _some_filter(self) -> Self:
+        if not self.filtered:
+            message = "a filter is needed, written here or a saved one"
+            raise ValueError(message)
+        return self
 
 
 class Requested(BaseModel):
-    """What came of it: a run, or why there is none (``decision``); for many patients the job."""
+    """What came of it: a run, or why there is none (``decision``); for many patients the job, and the saved filter that was meant."""
 
     decision: str
     run_id: UUID | None = None
     job: JobView | None = None
+    saved_filter: FilterUsed | None = None
 
 
 class PatientShown(BaseModel):
@@ -116,17 +138,22 @@ class FilterPreview(BaseModel):
     looked_at: int
     complete: bool
     first: list[PatientShown]
+    saved_filter: FilterUsed | None = None
 
 
 async def request_run(workflow_id: UUID, cmd: RequestRun, engine: Engine, published: PublishedWorkflows, tx: Tx) -> Requested:
-    """Raises ``WorkflowNotFound``, ``NotPublished``, ``NotManual``, ``PatientUnknown``, ``AppointmentUnknown``, ``FilterInvalid``."""
+    """A filter is kept in the job as it is now: what becomes of a saved one later changes nothing.
+
+    Raises ``WorkflowNotFound``, ``NotPublished``, ``NotManual``, ``PatientUnknown``, ``AppointmentUnknown``, ``FilterInvalid``,
+    ``SavedFilterUnknown``, ``SavedFilterNotYet``, ``SavedFilterChanged``.
+    """
     await one_at_a_time([tx.practice_id], tx)
     workflow = await manual_workflow(workflow_id, published, tx)
-    if cmd.filter is not None:
-        _compiled(cmd.filter, engine)
-        wish = {"filter": _FILTER.dump_python(cmd.filter, mode="json"), "values": cmd.values}
+    wanted = await _wanted(cmd, engine, tx)
+    if wanted is not None:
+        wish = {**wanted.wish, "values": cmd.values}
         job = await open_job("start", wish, await patient_count(tx.practice_id, tx), tx, workflow_id)
-        return Requested(decision="job", job=job)
+        return Requested(decision="job", job=job, saved_filter=wanted.used)
     await _known(cmd, tx)
     request = RunRequested(
         workflow_id=workflow_id, requested_by=tx.principal.actor, patient_id=cmd.patient_id, appointment_id=cmd.appointment_id,
@@ -156,10 +183,14 @@ async def manual_workflow(workflow_id: UUID, published: PublishedWorkflows, tx: 
 
 
 async def preview_filter(workflow_id: UUID, cmd: PreviewFilter, engine: Engine, tx: Tx) -> FilterPreview:
-    """Whom the filter would find now. Raises ``WorkflowNotFound``, ``FilterInvalid``."""
+    """Whom the filter would find now.
+
+    Raises ``WorkflowNotFound``, ``FilterInvalid``, ``SavedFilterUnknown``, ``SavedFilterNotYet``, ``SavedFilterChanged``.
+    """
     if await workflow_by_id(workflow_id, tx) is None:
         raise WorkflowNotFound
-    wanted = _compiled(cmd.filter, engine)
+    wanted = await _wanted(cmd, engine, tx)
+    assert wanted is not None
     found, errors, looked_at = 0, 0, 0
     first: list[PatientShown] = []
     after: UUID | None = None
@@ -169,14 +200,22 @@ async def preview_filter(workflow_id: UUID, cmd: PreviewFilter, engine: Engine, 
             break
         after, looked_at = rows[-1]["id"], looked_at + len(rows)
         for row in rows:
-            verdict = wanted.verdict(row)
+            verdict = wanted.compiled.verdict(row)
             errors += verdict.error is not None
             if verdict.is_true:
                 found += 1
                 if len(first) < SHOWN:
                     first.append(PatientShown.model_validate(dict(row)))
     complete = looked_at >= await patient_count(tx.practice_id, tx)
-    return FilterPreview(found=found, errors=errors, looked_at=looked_at, complete=complete, first=first)
+    return FilterPreview(
+        found=found, errors=errors, looked_at=looked_at, complete=complete, first=first, saved_filter=wanted.used
+    )  # fmt: skip
+
+
+async def _wanted(cmd: _Filtered, engine: Engine, tx: Tx) -> Wanted | None:
+    if cmd.saved_filter is not None:
+        return await saved(cmd.saved_filter, cmd.filter_version, engine, tx)
+    return Wanted.written(cmd.filter, engine) if cmd.filter is not None else None
 
 
 async def start_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, engine: Engine, published: PublishedWorkflows) -> Chunk:
@@ -188,8 +227,8 @@ async def start_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, engi
         return Chunk(None)
     if limit == 0:
         return Chunk(rows[-1]["id"])
-    wanted = _compiled(_FILTER.validate_python(job["wish"]["filter"]), engine)
-    found = [row["id"] for row in rows if wanted.verdict(row).is_true]
+    wanted = Wanted.written(CONDITION.validate_python(job["wish"]["filter"]), engine)
+    found = [row["id"] for row in rows if wanted.compiled.verdict(row).is_true]
     happenings = [_for(patient_id, job, tx) for patient_id in found]
     changes = await start_occasions([Occasion(one, RunRequested.type, [workflow]) for one in happenings], happenings, tx)
     await bring_to_rest(changes, published, tx)
@@ -202,13 +241,6 @@ def _for(patient_id: UUID, job: Mapping[str, Any], tx: Tx) -> Happening:
         workflow_id=job["workflow_id"], requested_by=job["created_by"], patient_id=patient_id, values=wish["values"]
     )  # fmt: skip
     return Happening.own(tx.practice_id, derived_id("job", job["id"], patient_id), request, tx.now, tx.cause, many=True)
-
-
-def _compiled(condition: Condition, engine: Engine) -> PatientFilter:
-    try:
-        return patient_filter(condition, engine)
-    except NoFilter as error:
-        raise FilterInvalid(pointer=f"/filter{error.pointer}", reason=str(error), column=error.column) from None
 
 
 async def _known(cmd: RequestRun, tx: Tx) -> None:

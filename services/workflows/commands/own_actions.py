@@ -1,4 +1,4 @@
-"""Actions of workflows itself: start another workflow for the run's patient, or stop one."""
+"""Actions of workflows itself: start another workflow for the run's patient and appointment, or stop one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.workflows.commands.controls import steer
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.manual import PassedOn, manual_workflow, start_requested
 from services.workflows.commands.published import PublishedWorkflows
-from services.workflows.queries.operations import active_runs
+from services.workflows.queries.operations import active_runs, appointment_of
 
 STOPPED_AT_ONCE = 100
 
@@ -25,7 +25,7 @@ class PatientNeeded(Refused):
 
 
 class StartWorkflow(BaseModel):
-    """Which workflow to start for the run's patient."""
+    """Which workflow to start, about the patient and the appointment the run is about."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -58,7 +58,7 @@ async def start_workflow(parameters: StartWorkflow, effect: Effect, tx: Tx, publ
     workflow = await manual_workflow(parameters.workflow_id, published, tx)
     request = RunRequested(
         workflow_id=parameters.workflow_id, requested_by=f"run:{effect.request.run_id}", patient_id=effect.request.patient_id,
-        values=parameters.values,
+        appointment_id=await appointment_of(effect.request.run_id, tx), values=parameters.values,
     )  # fmt: skip
     cause = Cause(tx.cause.correlation_id, "", tx.cause.traceparent, tx.cause.tracestate)
     occasion = Happening.own(tx.practice_id, tx.new_id(), request, tx.now, cause, causation_id=tx.cause.causation_id)

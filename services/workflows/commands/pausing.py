@@ -19,13 +19,13 @@ from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.commands.handover import call
 from services.workflows.commands.jobs import Chunk, open_job
 from services.workflows.commands.published import PublishedWorkflows
+from services.workflows.commands.revisions import next_revision
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.queries.jobs import releasing
 from services.workflows.queries.operations import backlog_of, durable_runs, held_runs, pause_of
 
 CHUNK = 50
 _PAUSE = "UPDATE workflow SET paused = $3 WHERE practice_id = $1 AND id = $2"
-_REVISION = "INSERT INTO revision VALUES ($1, 1) ON CONFLICT (practice_id) DO UPDATE SET number = revision.number + 1"
 _HOLD = """
 WITH taken AS (
   UPDATE run SET paused = true, held = true WHERE practice_id = $1 AND workflow_id = $2 AND status = 'running' AND NOT paused RETURNING id
@@ -105,4 +105,4 @@ async def release_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, pu
 async def _set(workflow_id: UUID, tx: Tx, *, paused: bool) -> None:
     """Every process reads its workflows again before it starts another run."""
     await tx.execute(_PAUSE, tx.practice_id, workflow_id, paused)
-    await tx.execute(_REVISION, tx.practice_id)
+    await next_revision(tx)

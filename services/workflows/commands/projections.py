@@ -1,4 +1,4 @@
-"""Follow what expressions may name: patients, appointments, practices, and the actions services offer."""
+"""Follow what expressions may name: patients, appointments, practices; saved filters, and the actions services offer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from libs.common.messaging import Received
 from libs.common.work import Tx, json_text
 from libs.contracts.actions import ActionDescribed
-from libs.contracts.patients import PatientTagged
+from libs.contracts.patients import PatientFilterRemoved, PatientFilterState, PatientTagged
 from services.workflows.queries.world import Key
 
 _PATIENTS = """
@@ -40,6 +40,15 @@ _PRACTICE = """
 INSERT INTO practice (practice_id, name, time_zone, opening_hours, holidays) VALUES ($1, $2, $3, coalesce($4::jsonb, '[]'), coalesce($5::jsonb, '[]'))
 ON CONFLICT (practice_id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone,
   opening_hours = coalesce($4::jsonb, practice.opening_hours), holidays = coalesce($5::jsonb, practice.holidays)
+"""
+_FILTER = """
+INSERT INTO patient_filter (practice_id, id, version, owned_by, visibility, name, condition) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (practice_id, id) DO UPDATE SET version = excluded.version, visibility = excluded.visibility, name = excluded.name,
+  condition = excluded.condition
+WHERE patient_filter.version < excluded.version AND NOT patient_filter.removed
+"""
+_NO_FILTER = """
+UPDATE patient_filter SET removed = true, version = $3, name = '', condition = '{}' WHERE practice_id = $1 AND id = $2 AND NOT removed
 """
 _ACTION = """
 INSERT INTO action (name, description, updated_at) VALUES ($1, $2, $3)
@@ -82,6 +91,16 @@ async def follow_practice(event: Received[Any], tx: Tx) -> None:
     said = event.data.model_dump(mode="json")
     hours, holidays = (None if said[name] is None else json_text(said[name]) for name in ("opening_hours", "holidays"))
     await tx.execute(_PRACTICE, event.practice_id, event.data.name, event.data.time_zone, hours, holidays)
+
+
+async def follow_filter(event: Received[Any], tx: Tx) -> None:
+    """Keep the newest state of a saved filter; of a removed one only that it is gone."""
+    said: PatientFilterState | PatientFilterRemoved = event.data
+    if isinstance(said, PatientFilterRemoved):
+        await tx.execute(_NO_FILTER, event.practice_id, said.filter_id, said.version)
+        return
+    condition = json_text(said.condition.model_dump(mode="json"))
+    await tx.execute(_FILTER, event.practice_id, said.filter_id, said.version, said.owned_by, said.visibility, said.name, condition)
 
 
 async def follow_catalogue(event: Received[ActionDescribed], tx: Tx) -> None:

@@ -5,20 +5,22 @@ Which revision is in force is read in the same transaction that uses it: a run n
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from libs.common.logging import get_logger
 from libs.common.work import Tx
-from services.workflows.queries.definitions import published, revisions, version_of
+from services.workflows.queries.definitions import Version, frozen, published, state_of_practices, version_of
 from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
-from services.workflows.rules.definitions.definition import Definition
-from services.workflows.rules.definitions.triggers import started_types
+from services.workflows.rules.definitions.definition import Definition, EventTrigger
+from services.workflows.rules.definitions.triggers import APPOINTMENT_NEWS, started_types
 from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.expressions.engines import Engine
+from services.workflows.rules.expressions.interface import Compiled
 from services.workflows.rules.runs.orchestration import BUILTIN, EngineName, Orchestration
 
 log = get_logger()
@@ -38,6 +40,29 @@ class InForce:
     paused: bool = False
     engine: EngineName = BUILTIN
 
+    @cached_property
+    def filter(self) -> Compiled | None:
+        """What an event has to pass. An anchored workflow asks later, of what it knows then."""
+        return None if self.compiled is None or self.compiled.anchored else self.compiled.condition
+
+    @cached_property
+    def takes_bulk(self) -> bool:
+        """Whether changes that are many at once start it as well."""
+        trigger = self.compiled.definition.trigger if self.compiled is not None else None
+        return isinstance(trigger, EventTrigger) and bool(trigger.bulk)
+
+    @cached_property
+    def asks_practice(self) -> bool:
+        return self.compiled is not None and "practice" in self.compiled.names
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What is in force in a practice as of a revision, by the types of the events that start it."""
+
+    revision: int
+    workflows: Mapping[str, Sequence[InForce]]
+
 
 class PublishedWorkflows:
     """One per process. Memory is bounded; what falls out is compiled again when needed."""
@@ -45,35 +70,61 @@ class PublishedWorkflows:
     def __init__(self, engine: Engine = CelCpp, orchestration: Orchestration | None = None) -> None:
         self._engine = engine
         self.orchestration = orchestration or Orchestration()
-        self._practices: OrderedDict[UUID, tuple[int, dict[str, list[InForce]]]] = OrderedDict()
+        self._practices: OrderedDict[UUID, Listening] = OrderedDict()
         self._versions: OrderedDict[tuple[UUID, int], CompiledDefinition] = OrderedDict()
 
-    async def in_force(self, practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str, list[InForce]]]:
-        """Per practice and trigger event type, what is published as of this transaction."""
-        current = await revisions(practice_ids, tx)
-        outdated = [practice for practice, number in current.items() if self._practices.get(practice, (-1, {}))[0] != number]
+    @property
+    def engine(self) -> Engine:
+        """What evaluates them."""
+        return self._engine
+
+    async def in_force(self, current: Mapping[UUID, int], tx: Tx) -> dict[UUID, Listening]:
+        """Per practice what is published as of this transaction, which found its practices at these revisions, or since."""
+        outdated = [practice for practice, number in current.items() if not self._knows(practice, number)]
         if outdated:
-            await self._load(outdated, current, tx)
+            await self._load(outdated, tx)
         for practice in current:
             self._practices.move_to_end(practice)
-        found = {practice: self._practices[practice][1] for practice in current}
+        found = {practice: self._practices[practice] for practice in current}
         while len(self._practices) > MAX_PRACTICES:
             self._practices.popitem(last=False)
         return found
 
-    async def _load(self, practice_ids: list[UUID], current: dict[UUID, int], tx: Tx) -> None:
-        by_practice: dict[UUID, dict[str, list[InForce]]] = {practice: defaultdict(list) for practice in practice_ids}
-        for row in await published(practice_ids, tx):
+    def _knows(self, practice: UUID, number: int) -> bool:
+        return practice in self._practices and self._practices[practice].revision == number
+
+    async def _load(self, practice_ids: list[UUID], tx: Tx) -> None:
+        rows = await state_of_practices(practice_ids, tx)
+        compiled = await self._all_compiled([_version(row) for row in rows if row["workflow_id"] is not None], tx)
+        by_practice: dict[UUID, tuple[int, dict[str, list[InForce]]]] = {}
+        for row in rows:
+            _, workflows = by_practice.setdefault(row["practice_id"], (row["revision"], {}))
+            if row["workflow_id"] is None:
+                continue
+            ready, events = compiled[_version(row)]
+            workflow = InForce(row["workflow_id"], row["version"], row["name"], ready, row["paused"], self.orchestration.begins_on)
+            for event in events:
+                workflows.setdefault(event, []).append(workflow)
+        self._practices |= {practice: Listening(*state) for practice, state in by_practice.items()}
+
+    async def _all_compiled(self, versions: list[Version], tx: Tx) -> dict[Version, tuple[CompiledDefinition | None, Sequence[str]]]:
+        """Each with the event types that start it. Only what was never compiled here is read."""
+        found: dict[Version, tuple[CompiledDefinition | None, Sequence[str]]] = {}
+        for version in versions:
+            known = self._versions.get(version[1:])
+            if known is not None:
+                self._versions.move_to_end(version[1:])
+                found[version] = known, started_types(known.definition.trigger)
+        unknown = [version for version in versions if version not in found]
+        for version, definition in (await frozen(unknown, tx)).items() if unknown else ():
             try:
-                compiled = self._compiled(row["workflow_id"], row["version"], row["definition"])
+                compiled = self._compiled(*version[1:], definition)
             except ValueError as error:  # it was valid when it was published: our code has changed since
-                log.error("definition.broken", workflow_id=str(row["workflow_id"]), version=row["version"], exc_info=error)
-                compiled = None
-            workflow = InForce(row["workflow_id"], row["version"], row["name"], compiled, row["paused"], self.orchestration.begins_on)
-            for trigger in _events(compiled, row["definition"]):
-                by_practice[row["practice_id"]][trigger].append(workflow)
-        for practice, workflows in by_practice.items():
-            self._practices[practice] = current[practice], workflows
+                log.error("definition.broken", workflow_id=str(version[1]), version=version[2], exc_info=error)
+                found[version] = None, _named(definition)
+            else:
+                found[version] = compiled, started_types(compiled.definition.trigger)
+        return found
 
     async def workflow(self, practice_id: UUID, workflow_id: UUID, tx: Tx) -> InForce | None:
         """One published workflow, whatever starts it."""
@@ -102,9 +153,11 @@ class PublishedWorkflows:
         return compiled
 
 
-def _events(compiled: CompiledDefinition | None, definition: dict[str, Any]) -> tuple[str, ...]:
-    """The event types that start it; of one that no longer compiles, those it names."""
-    if compiled is not None:
-        return started_types(compiled.definition.trigger)
-    event = definition["trigger"].get("event")
-    return (event,) if event else ()
+def _version(row: Mapping[str, Any]) -> Version:
+    return row["practice_id"], row["workflow_id"], row["version"]
+
+
+def _named(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """The event types that one that no longer compiles names."""
+    event, kind = (definition["trigger"].get(name) for name in ("event", "kind"))
+    return (event,) if event else APPOINTMENT_NEWS if kind == "anchored" else ()

@@ -18,6 +18,7 @@ from libs.common.telemetry import NO_CAUSE
 from libs.common.work import Tx, Work
 from libs.contracts.workflows import ScheduleReached
 from services.workflows.commands.arrivals import bring_to_rest
+from services.workflows.commands.filters import saved
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.history import Decision
 from services.workflows.commands.published import InForce, PublishedWorkflows
@@ -27,6 +28,7 @@ from services.workflows.queries.operations import active_patients, patients_afte
 from services.workflows.queries.world import practices
 from services.workflows.rules.definitions.calendar import missed, next_cron, zone_of
 from services.workflows.rules.definitions.definition import ScheduleTrigger, Trigger
+from services.workflows.rules.expressions.engines import Engine
 
 log = get_logger()
 
@@ -140,9 +142,7 @@ async def _start(
     workflow: InForce, trigger: ScheduleTrigger, at: datetime, after: UUID | None, zone: tzinfo, published: PublishedWorkflows, tx: Tx
 ) -> UUID | None:
     """The runs of one time, as far as this turn goes; returns the patient it came to when there are more."""
-    people: list[UUID | None] = [None]
-    if trigger.for_each == "patient":
-        people = [row["id"] for row in await patients_after(tx.practice_id, after, CHUNK, tx)]
+    people, last = await _people(trigger, after, published.engine, tx)
     busy = await active_patients(tx.practice_id, workflow.workflow_id, people, tx) if trigger.overlap == "skip" else set()
     many = trigger.for_each == "patient"
     happenings = [
@@ -156,7 +156,20 @@ async def _start(
         else:
             occasions.append(Occasion(happening, ScheduleReached.type, [workflow]))
     await bring_to_rest(await start_occasions(occasions, happenings, tx, decided=decided), published, tx)
-    return people[-1] if trigger.for_each == "patient" and len(people) == CHUNK else None
+    return last
+
+
+async def _people(trigger: ScheduleTrigger, after: UUID | None, engine: Engine, tx: Tx) -> tuple[list[UUID | None], UUID | None]:
+    """Whom this turn is for, and the patient it came to when there are more. A saved filter counts as it is known now.
+
+    Raises ``SavedFilterUnknown``, ``SavedFilterNotYet``, ``FilterInvalid``: nothing starts, the time is kept, the watchdog shows it.
+    """
+    if trigger.for_each == "practice":
+        return [None], None
+    wanted = await saved(trigger.saved_filter, None, engine, tx) if trigger.saved_filter is not None else None
+    rows = await patients_after(tx.practice_id, after, CHUNK, tx)
+    people = [row["id"] for row in rows if wanted is None or wanted.compiled.verdict(row).is_true]
+    return people, rows[-1]["id"] if len(rows) == CHUNK else None
 
 
 def _id(workflow: InForce, at: datetime, patient_id: UUID | None) -> UUID:

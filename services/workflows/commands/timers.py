@@ -7,7 +7,9 @@ processes may claim: each takes what no other holds. Timers of suspended practic
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.context import Context
 
@@ -39,7 +41,7 @@ SELECT practice_id, count(*) AS due FROM (
   SELECT practice_id, due_at FROM timer WHERE due_at <= $1 AND NOT held AND {_AWAKE} ORDER BY due_at LIMIT $2
 ) due GROUP BY practice_id ORDER BY min(due_at)
 """
-"""Those that wait longest first."""
+"""Those that wait longest first, those that are least behind last."""
 _EVERY_PRACTICE = f"""
 WITH RECURSIVE oldest AS (
   (SELECT practice_id, due_at FROM timer WHERE NOT held ORDER BY practice_id, due_at LIMIT 1)
@@ -95,12 +97,13 @@ async def _claim(limit: int, tx: Tx) -> list[Any]:
     """Due timers of practices whose turn is free; each is taken by one worker only.
 
     Each practice gets its share first, and what is left over goes to those that wait longest: thousands of one practice delay
-    another's by no more than the claims it takes to come round.
+    another's by no more than the claims it takes to come round. Half of the practices are those that are least behind, so what
+    is due now does not come after all that fell due while we were away.
     """
     window = await tx.rows(_DUE_PRACTICES, tx.now, WINDOW)
     if sum(row["due"] for row in window) >= WINDOW:
         window = await tx.rows(_EVERY_PRACTICE, tx.now)
-    practices = await free_turns([row["practice_id"] for row in window], SHARE, tx)
+    practices = await free_turns(_from_both_ends([row["practice_id"] for row in window]), SHARE, tx)
     if not practices:
         return []
     if len(practices) == 1:
@@ -108,6 +111,13 @@ async def _claim(limit: int, tx: Tx) -> list[Any]:
     timers = await tx.rows(_CLAIM_EACH, tx.now, limit // len(practices), practices)
     left = limit - len(timers)
     return timers + (await tx.rows(_CLAIM, tx.now, left, practices) if left else [])
+
+
+def _from_both_ends(practices: list[UUID]) -> list[UUID]:
+    """Who waits longest, who is least behind, the next of each, and so on: both have their turn in every claim."""
+    half = (len(practices) + 1) // 2
+    pairs = zip_longest(practices[:half], reversed(practices[half:]))
+    return [practice for pair in pairs for practice in pair if practice is not None]
 
 
 async def _fire_alone(row: Any, work: Work, published: PublishedWorkflows) -> int:

@@ -12,6 +12,9 @@ from sqlalchemy import select
 from libs.common.work import Tx
 from services.workflows.model import PublishedVersion, Workflow
 
+Version = tuple[UUID, UUID, int]
+"""Practice, workflow and number."""
+
 
 async def workflow_by_id(workflow_id: UUID, tx: Tx, *, for_update: bool = False) -> Workflow | None:
     query = select(Workflow).where(Workflow.practice_id == tx.practice_id, Workflow.id == workflow_id)
@@ -41,13 +44,6 @@ async def version_exists(workflow_id: UUID, version: int, tx: Tx) -> bool:
     return await tx.session.get(PublishedVersion, (tx.practice_id, workflow_id, version)) is not None
 
 
-async def revisions(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, int]:
-    """Which state of its published workflows each practice has; 0 for one that never published."""
-    ids = list(practice_ids)
-    rows = await tx.rows("SELECT practice_id, number FROM revision WHERE practice_id = ANY($1::uuid[])", ids)
-    return dict.fromkeys(ids, 0) | {row["practice_id"]: row["number"] for row in rows}
-
-
 async def published(practice_ids: list[UUID], tx: Tx, workflow_id: UUID | None = None) -> list[asyncpg.Record]:
     """What is in force in these practices, or the one workflow."""
     return await tx.rows(
@@ -59,6 +55,34 @@ async def published(practice_ids: list[UUID], tx: Tx, workflow_id: UUID | None =
         practice_ids,
         workflow_id,
     )
+
+
+async def state_of_practices(practice_ids: list[UUID], tx: Tx) -> list[asyncpg.Record]:
+    """What is in force in these practices, each row with the practice's revision; a practice with nothing in force has one row without a workflow.
+
+    One statement: a publication that commits meanwhile is in all of it or in nothing.
+    """
+    return await tx.rows(
+        """
+        SELECT p AS practice_id, coalesce(r.number, 0) AS revision, v.workflow_id, v.version, v.name, w.paused FROM unnest($1::uuid[]) AS p
+        LEFT JOIN revision r ON r.practice_id = p
+        LEFT JOIN (workflow w JOIN workflow_version v ON v.practice_id = w.practice_id AND v.workflow_id = w.id AND v.version = w.published_version)
+          ON w.practice_id = p ORDER BY p, v.workflow_id
+        """,
+        practice_ids,
+    )
+
+
+async def frozen(versions: list[Version], tx: Tx) -> dict[Version, dict[str, Any]]:
+    """The definitions of these versions."""
+    rows = await tx.rows(
+        """
+        SELECT v.practice_id, v.workflow_id, v.version, v.definition FROM workflow_version v
+        JOIN unnest($1::uuid[], $2::uuid[], $3::int[]) AS t (practice_id, workflow_id, version) USING (practice_id, workflow_id, version)
+        """,
+        [practice_id for practice_id, _, _ in versions], [workflow_id for _, workflow_id, _ in versions], [version for *_, version in versions],
+    )  # fmt: skip
+    return {(row["practice_id"], row["workflow_id"], row["version"]): row["definition"] for row in rows}
 
 
 async def version_of(practice_id: UUID, workflow_id: UUID, version: int, tx: Tx) -> dict[str, Any]:

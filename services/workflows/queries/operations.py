@@ -160,6 +160,12 @@ async def runs_of_patient(patient_id: UUID, limit: int, tx: Tx) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
+async def appointment_of(run_id: UUID, tx: Tx) -> UUID | None:
+    """Which appointment a run is about."""
+    found: UUID | None = await tx.value("SELECT appointment_id FROM run WHERE practice_id = $1 AND id = $2", tx.practice_id, run_id)
+    return found
+
+
 async def suppressed_among(patients: Sequence[Key], tx: Tx) -> set[Key]:
     """Which of these (practice and patient) are on the suppression list."""
     rows = await tx.rows(

@@ -1,10 +1,12 @@
-"""Named selects over what is known of patients, appointments and practices."""
+"""Named selects over what is known of patients and filters over them, appointments and practices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from libs.common.work import Tx
 
@@ -40,3 +42,8 @@ async def practices(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, dict[str
     )
     known = {row["id"]: dict(row) for row in rows}
     return {practice_id: known.get(practice_id, {"id": practice_id}) for practice_id in ids}
+
+
+async def saved_filter(practice_id: UUID, filter_id: UUID, tx: Tx) -> asyncpg.Record | None:
+    """What is known of a filter the patients service keeps; ``removed`` once it is gone there."""
+    return await tx.row("SELECT * FROM patient_filter WHERE practice_id = $1 AND id = $2", practice_id, filter_id)

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from libs.contracts.conditions import Blocks
 from libs.contracts.scheduling import AppointmentBooked
 from services.workflows.rules.conditions.forms import as_cel
-from services.workflows.rules.conditions.written import Blocks, JsonLogic
+from services.workflows.rules.conditions.written import JsonLogic
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.expressions.cel_cpp import CelCpp

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import cast
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
+from temporalio.common import Priority
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -80,6 +81,19 @@ class TestSealing:
             event.workflow_execution_started_event_attributes.workflow_id = ""
             assert str(run).encode() not in event.SerializeToString()
             assert b"ended" not in event.SerializeToString()
+
+
+class TestTakingTurns:
+    async def test_a_run_stands_in_the_line_of_its_practice(self, monkeypatch: pytest.MonkeyPatch, skipping_server: Skipping) -> None:
+        keys: list[str | None] = []
+
+        async def start(*_: Any, priority: Priority, **__: Any) -> None:
+            keys.append(priority.fairness_key)
+
+        monkeypatch.setattr(Client, "start_workflow", start)
+        called = [Called(practice, uuid4(), 1, bulk=False) for practice in (PRACTICE, UUID(int=7))]
+        assert await RunsOnTemporal(skipping_server.connect).look(called) == called
+        assert keys == [str(PRACTICE), str(UUID(int=7))]
 
 
 class TestBeingAway:

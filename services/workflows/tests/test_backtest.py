@@ -19,6 +19,7 @@ from services.workflows.commands import backtesting
 from services.workflows.commands.backtest import AskForBacktest, ask_for_backtest
 from services.workflows.commands.backtesting import LEASE, MOST_ATTEMPTS, Backtests
 from services.workflows.commands.history import KEPT, forget_old
+from services.workflows.queries.decided import with_decisions
 from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.simulation import comparing, replaying
 from services.workflows.tests.engine.builtin import BuiltinDriver
@@ -34,6 +35,10 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
     "a filter": definition(send(text="Dear {{ patient.given_name }}"), condition="patient.email != null"),
     "a filter that fails for some": definition(condition="patient.email.size() > 3"),
     "a wait that sees later news": definition(wait("PT3H"), send(text="{{ patient.given_name }} {{ appointment.status }}")),
+    "a tag that is given while it waits": definition(wait("PT3H"), send() | {"when": "'VIP' in patient.tags"}),
+    "conditions about the time": definition(
+        wait("PT3H"), send(text="{{ now }}", when="now < appointment.starts_at - duration('93h')"), condition="appointment.starts_at > now"
+    ),
     "once": definition(send()) | {"enrolment": {"policy": "once"}},
     "once again after a while": definition(send()) | {"enrolment": {"policy": "once", "again_after": "PT4H"}},
     "once while active": definition(wait("PT6H"), send()) | {"enrolment": {"policy": "once_while_active"}},
@@ -71,6 +76,7 @@ def history(dice: random.Random) -> list[tuple[datetime, Any]]:
         details = PatientDetails(given_name="Kira", family_name="Lorenz", email="kira.lorenz@patients.example")
         update = PatientUpdated(patient_id=visit.patient_id, version=2, changed=["email"], details=details)
         said.append((at + timedelta(minutes=dice.randint(30, 600)), update))
+    said += [(START + timedelta(minutes=90 + 17 * number), visit.tagged("VIP").message) for number, visit in enumerate(people[:4])]
     late = Visit(email="jo.rank@patients.example")
     said += [(START + HOURS, late.unmatched().message), (START + 2 * HOURS, late.registered().message)]
     said.append((START + 3 * HOURS, late.matched().message))
@@ -115,13 +121,20 @@ async def row_of(engine: BuiltinDriver, backtest: UUID) -> Any:
     return row
 
 
-@pytest.fixture
-async def engine(work: Work, practice: UUID) -> BuiltinDriver:
+async def begun(work: Work, practice: UUID) -> BuiltinDriver:
+    """An engine before anything happened. What other tests asked for and left is of other practices, and would be taken first."""
+    async with work.batch([], backtesting.SYSTEM) as tx:
+        await tx.execute("DELETE FROM backtest_queue")
     driver = BuiltinDriver(work.engine, practice)
     driver.now = START - HOURS
     await driver.learn_catalogue()
     await driver.deliver(practice_created(practice))
     return driver
+
+
+@pytest.fixture
+async def engine(work: Work, practice: UUID) -> BuiltinDriver:
+    return await begun(work, practice)
 
 
 async def really_asked(engine: BuiltinDriver) -> list[tuple[str, str, Any]]:
@@ -133,7 +146,7 @@ async def really_asked(engine: BuiltinDriver) -> list[tuple[str, str, Any]]:
 
 async def really_decided(engine: BuiltinDriver) -> Counter[str]:
     async with engine.work(engine.admin) as tx:
-        rows = await tx.rows("SELECT decisions FROM event_log WHERE practice_id = $1", engine.practice)
+        rows = await with_decisions(await tx.rows("SELECT * FROM event_log WHERE practice_id = $1", engine.practice), tx)
     return Counter(verdict for row in rows for _, _, verdict, _ in row["decisions"])
 
 
@@ -265,6 +278,17 @@ class TestJobs:
         await run_all(engine)
         row = await row_of(engine, asked)
         assert (row["status"], row["error_code"]) == ("failed", "gave_up")
+
+    async def test_one_that_is_given_up_keeps_nobody_waiting(
+        self, engine: BuiltinDriver, asked: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backtesting, "PAGE", 2)
+        for _ in range(MOST_ATTEMPTS):
+            assert await Backtests(engine.work, CelCpp).round() == 0.0
+            engine.now += 2 * LEASE
+        assert await Backtests(engine.work, CelCpp).round() == 0.0  # given up: look for the next at once
+        assert (await row_of(engine, asked))["status"] == "failed"
+        assert await Backtests(engine.work, CelCpp).round() is None
 
     async def test_nothing_is_started_asked_for_or_timed(self, engine: BuiltinDriver, asked: UUID) -> None:
         runs, said = await engine.runs(), await engine._outbox()

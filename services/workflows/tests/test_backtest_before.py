@@ -15,12 +15,13 @@ from libs.contracts.actions import ActionRequest, Outcome
 from libs.contracts.notifications import ActionFinished
 from services.workflows.commands import backtesting
 from services.workflows.commands.backtesting import LEASE, Backtests
+from services.workflows.queries.decided import with_decisions
 from services.workflows.rules.expressions.cel_cpp import CelCpp
 from services.workflows.rules.simulation import comparing
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
-from services.workflows.tests.engine.world import AT, HOURS, booked, definition, practice_created, send
-from services.workflows.tests.test_backtest import DEFINITIONS, START, ask, history, live, row_of, run_all
+from services.workflows.tests.engine.world import AT, HOURS, booked, definition, send
+from services.workflows.tests.test_backtest import DEFINITIONS, START, ask, begun, history, live, row_of, run_all
 from services.workflows.tests.test_dry_run import branch
 
 SINCE = START + timedelta(hours=5, minutes=10)
@@ -29,17 +30,14 @@ READS = definition(send("first"), send("second", text="Your message {{ steps.fir
 
 @pytest.fixture
 async def engine(work: Work, practice: UUID) -> BuiltinDriver:
-    driver = BuiltinDriver(work.engine, practice)
-    driver.now = START - HOURS
-    await driver.learn_catalogue()
-    await driver.deliver(practice_created(practice))
-    return driver
+    return await begun(work, practice)
 
 
 async def decided(engine: BuiltinDriver) -> Counter[str]:
     """What the engine decided within the span."""
     async with engine.work(engine.admin) as tx:
-        rows = await tx.rows("SELECT decisions FROM event_log WHERE practice_id = $1 AND recorded_at >= $2", engine.practice, SINCE)
+        sql = "SELECT * FROM event_log WHERE practice_id = $1 AND recorded_at >= $2"
+        rows = await with_decisions(await tx.rows(sql, engine.practice, SINCE), tx)
     return Counter(verdict for row in rows for _, _, verdict, _ in row["decisions"])
 
 

@@ -11,7 +11,7 @@ import pytest
 from services.workflows.adapters import trial
 from services.workflows.rules.definitions.reading import MAX_BYTES
 from services.workflows.rules.definitions.steps import MAX_DEPTH, MAX_STEPS
-from services.workflows.tests.engine.world import BOOKED, anchor, definition, heard, reminder, send, until, wait, wait_for
+from services.workflows.tests.engine.world import BOOKED, CONFIRMED, anchor, definition, heard, reminder, send, until, wait, wait_for
 from services.workflows.tests.test_api import Headers
 
 ANCHOR = {"of": "appointment.starts_at", "offset": "-P1D"}
@@ -112,9 +112,25 @@ class TestTimes(Bad):
         assert (error["pointer"], error["step"]) == ("/definition/steps/0/duration", "pause")
 
     @pytest.mark.parametrize(
+        ("duration", "message"),
+        [
+            ("soon", "This is no duration: five minutes are PT5M, two hours PT2H, three days P3D."),
+            ("PT0S", "Should be greater than or equal to 0.1 seconds."),
+            ("P500D", "Should be less than or equal to 400 days."),
+        ],
+    )
+    async def test_a_duration_is_refused_in_words_for_people(
+        self, client: httpx.AsyncClient, as_admin: Headers, duration: str, message: str
+    ) -> None:
+        (error,) = await refused(client, as_admin, definition(wait() | {"duration": duration}))
+        assert error["message"] == message
+
+    @pytest.mark.parametrize(
         ("written", "code", "place", "step"),
         [
             (definition(wait() | {"duration": True}), "boolean_for_number", "/steps/0/duration", "pause"),
+            (definition(wait() | {"duration": "P5M"}), "month_for_minutes", "/steps/0/duration", "pause"),
+            (definition(wait() | {"duration": "12:00"}), "clock_for_duration", "/steps/0/duration", "pause"),
             (definition(wait_for(heard(BOOKED)) | {"timeout": True}), "boolean_for_number", "/steps/0/timeout", "reply"),
             (definition(wait_for(heard(BOOKED), look_back=False)), "boolean_for_number", "/steps/0/look_back", "reply"),
             (definition(until(at=True)), "time_not_text", "/steps/0/local/at", "morning"),
@@ -276,6 +292,19 @@ class TestExpressionsAndTemplates(Bad):
     ) -> None:
         (error,) = await refused(client, as_admin, definition(send(when="true && patient.emial != null")))
         assert (error["code"], error["column"], error["hint"]) == ("invalid_expression", 17, "did you mean 'patient.email'?")
+
+    @pytest.mark.parametrize(
+        ("written", "pointer", "step", "column"),
+        [
+            (definition(wait_for(heard(CONFIRMED, "trigger.attendee.emial == patient.email"))), "/steps/0/events/0/when", "reply", 18),
+            (definition() | {"exit": [heard(BOOKED, "event.title == trigger.attendee['emial']")]}, "/exit/0/when", None, 33),
+        ],
+    )
+    async def test_an_unknown_field_of_what_started_the_run_comes_with_its_column_and_a_hint(
+        self, client: httpx.AsyncClient, as_admin: Headers, written: Any, pointer: str, step: str | None, column: int
+    ) -> None:
+        (error,) = await self.says(client, as_admin, written, ("invalid_expression", f"/definition{pointer}", step))
+        assert (error["column"], error["hint"]) == (column, "did you mean 'trigger.attendee.email'?")
 
     @pytest.mark.parametrize(
         "text", ["{{ ''.__class__ }}", "{{ 9**9**9 }}", "{{ nobody }}", "{{ unclosed", "{{ }}", "{{ [1] }}", "{{ {{ 1 }} }}"]

@@ -60,6 +60,25 @@ class TestMany:
         ended = await done(engine, client, as_admin, job)
         assert (ended["done"], ended["passed"], ended["failed"]) == (2, 1, 0)
 
+    async def test_a_preview_of_retries_counts_what_can_be_tried_again(
+        self, client: Client, engine: BuiltinDriver, as_admin: Headers
+    ) -> None:
+        await engine.publish(
+            definition(send(), condition="patient.family_name.size() > 3 && appointment.starts_at < timestamp(event.title)")
+        )
+        await booked(engine, 2)
+        await engine.publish(definition(send("second")))
+        visits = await booked(engine, 3)
+        for request in await engine.requests():
+            await engine.answer(request, Outcome.FAILED, "mailbox_full")
+        assert visits[0].patient_id is not None
+        await engine.suppress(visits[0].patient_id)
+        assert len([run for run in await engine.runs() if run.status == "failed"]) == 5 + 3
+        wish = {"verb": "retry", "filter": {"status": "failed"}}
+        preview = await post(client, "/v1/runs/bulk/preview", as_admin, wish)
+        job = await done(engine, client, as_admin, await post(client, "/v1/runs/bulk", as_admin, wish, 201))
+        assert (preview["found"], len(preview["first"]), job["total"], job["done"]) == (2, 2, 2, 2)
+
     async def test_run_again_in_bulk_is_safe_to_repeat(self, client: Client, engine: BuiltinDriver, as_admin: Headers) -> None:
         workflow = await engine.publish(definition(send()))
         await booked(engine, 25)

@@ -188,8 +188,10 @@ class TestBulk:
 
 
 class TestActions:
-    async def test_one_workflow_starts_another_for_the_same_patient_and_passes_values_on(self, engine: BuiltinDriver) -> None:
-        recall = await engine.publish(by_hand(send(text="{{ event.values.reason }} for {{ patient.given_name }}")))
+    async def test_one_workflow_starts_another_for_the_same_patient_and_appointment_and_passes_values_on(
+        self, engine: BuiltinDriver
+    ) -> None:
+        recall = await engine.publish(by_hand(send(text="{{ event.values.reason }} for {{ patient.given_name }}, {{ appointment.title }}")))
         starting = act("start_workflow", workflow_id=str(recall), values={"reason": "{{ event.title }}"})
         await engine.publish(definition(starting, send("after", text="{{ steps.act.result.decision }}")))
         visit = Visit()
@@ -197,7 +199,7 @@ class TestActions:
         await pass_on(engine, 5)
         await pass_on(engine, 5)
         texts = {request.parameters["text"]: request.patient_id for request in await engine.requests() if request.action == "send_email"}
-        assert texts == {"First visit for Kim": visit.patient_id, "started": visit.patient_id}
+        assert texts == {"First visit for Kim, First visit": visit.patient_id, "started": visit.patient_id}
         (asked,) = await engine.said(RunRequested)
         assert isinstance(asked, RunRequested)
         assert asked.requested_by.startswith("run:")

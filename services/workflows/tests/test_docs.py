@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from deploy.native.state import ROOT
+from libs.contracts.conditions import MAX_DEPTH, MAX_PARTS
 from services.workflows.commands.enrolling import OFTEN, OFTEN_NOBODY
 from services.workflows.commands.history import KEPT
 from services.workflows.commands.starting import MAX_CHAIN
-from services.workflows.rules.conditions import written
 from services.workflows.rules.definitions import reading, steps, yaml_text
 from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
@@ -70,7 +70,7 @@ class TestLists:
         for said in (
             f"{_thousands(reading.MAX_BYTES)} bytes", f"{steps.MAX_STEPS} steps", f"branches {steps.MAX_DEPTH} deep",
             f"{steps.MAX_PARAMETER_VALUES} values, {steps.MAX_PARAMETER_DEPTH} deep, {_thousands(steps.MAX_PARAMETER_CHARACTERS)} characters",
-            f"a filled text {_thousands(MAX_FILLED)}", f"{MAX_SOURCE} characters", f"{written.MAX_PARTS} parts, {written.MAX_DEPTH} deep",
+            f"a filled text {_thousands(MAX_FILLED)}", f"{MAX_SOURCE} characters", f"{MAX_PARTS} parts, {MAX_DEPTH} deep",
             f"{steps.LONGEST_WAIT.days} days", f"look-back {steps.LONGEST_LOOK_BACK.days} days", f"{MAX_ATTEMPTS} with those by hand",
             f"{_thousands(yaml_text.MAX_CHARACTERS)} characters of YAML", f"{KEPT.days} days", f"stop after {MAX_CHAIN},",
             f"more than {OFTEN} times an hour (runs about nobody: {OFTEN_NOBODY})",

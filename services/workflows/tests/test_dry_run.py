@@ -109,6 +109,17 @@ CASES = {
     ),
     "nine in the morning": Case(definition({"kind": "wait_until", "id": "morning", "local": {"at": "09:00:00", "days": [1, 5]}}, send())),
     "a filter that is false": Case(definition(condition="event.title == 'Other'")),
+    "conditions about the time": Case(
+        definition(
+            wait("PT1H"),
+            send("soon", when="event.starts_at - now < duration('1s')"),
+            send("ahead", when="event.starts_at > now"),
+            wait_for() | {"events": [{"event": CONFIRMED, "when": "event.starts_at > now"}]},
+            send("then", text="{{ now }}"),
+            condition="event.starts_at > now",
+        ),
+        later=[(timedelta(hours=2), "confirmed")],
+    ),
     "a filter that fails": Case(definition(condition="patient.email.size() > 100 || patient.phone.size() > 3")),
     "a template that fails": Case(definition(wait("PT1H"), send(text="{{ patient.phone.size() }}"))),
 }

@@ -27,6 +27,7 @@ from services.workflows.rules.definitions.catalogue import catalogue_findings
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.output_checks import output_findings
 from services.workflows.rules.definitions.reading import read_definition
+from services.workflows.rules.definitions.trigger_checks import trigger_findings
 from services.workflows.rules.gallery import GALLERY, filled
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
@@ -120,7 +121,7 @@ class TestEveryEntry:
         actions = {name: description.model_dump() for name, description in offered().items()}
         around = Surrounding(uuid4(), "Mine", actions)
         assert list(compile_definition(definition).warnings) == []
-        assert output_findings(definition, actions) == []
+        assert [*trigger_findings(definition), *output_findings(definition, actions)] == []
         assert catalogue_findings(definition, actions) == []
         assert analysed(definition, around) == []
 
@@ -217,33 +218,65 @@ class TestVisits:
         assert len(await practice_of.asked()) == 2
 
     async def test_a_missed_visit_is_written_about_after_an_hour_and_noted_without_a_booking(self, practice_of: Practice) -> None:
-        await practice_of.takes("no-show-follow-up", tag='did "not" come', untag='did "not" come')
-        visit = await visit_in(practice_of, DAYS)
-        assert visit.patient_id is not None
-        await practice_of.driver.pass_time(3 * HOURS)
-        await practice_of.driver.deliver(tagged(visit.patient_id, "no-show"), tagged(visit.patient_id, 'did "not" come'))
+        await practice_of.takes("no-show-follow-up", patience="P2D")
+        visit, came = await visit_in(practice_of, DAYS), await visit_in(practice_of, DAYS)
+        await practice_of.driver.pass_time(DAYS + HOURS)
+        await practice_of.driver.deliver(visit.missed(), came.completed())
         assert await practice_of.names() == []
         await practice_of.driver.pass_time(HOURS)
         assert await practice_of.names() == ["send_email"]
+        assert (await practice_of.last()).patient_id == visit.patient_id
         await practice_of.answers_all()
-        assert (await practice_of.last()).parameters == {"tag": 'did "not" come'}
-        await practice_of.answers_all()
-        await practice_of.driver.pass_time(3 * DAYS)
-        assert await practice_of.names() == ["send_email", "remove_tag", "add_note"]
+        await practice_of.driver.pass_time(2 * DAYS)
+        assert await practice_of.names() == ["send_email", "add_note"]
+
+    async def test_a_missed_visit_of_a_patient_without_an_address_is_noted_all_the_same(self, practice_of: Practice) -> None:
+        await practice_of.takes("no-show-follow-up")
+        visit = await visit_in(practice_of, DAYS, email=None)
+        await practice_of.driver.pass_time(DAYS)
+        await practice_of.driver.deliver(visit.missed())
+        await practice_of.driver.pass_time(4 * DAYS)
+        assert await practice_of.names() == ["add_note"]
+
+    @pytest.mark.parametrize("correction", ["reopened", "completed"])
+    async def test_a_mark_that_is_taken_back_within_the_hour_writes_to_nobody(self, practice_of: Practice, correction: str) -> None:
+        await practice_of.takes("no-show-follow-up")
+        visit = await visit_in(practice_of, DAYS)
+        await practice_of.driver.pass_time(DAYS + HOURS)
+        await practice_of.driver.deliver(visit.missed())
+        await practice_of.driver.pass_time(HOURS / 2)
+        await practice_of.driver.deliver(getattr(visit, correction)())
+        await practice_of.driver.pass_time(4 * DAYS)
+        assert await practice_of.names() == []
+        await practice_of.driver.deliver(visit.missed())
+        await practice_of.driver.pass_time(HOURS)
+        assert await practice_of.names() == ["send_email"]
 
     async def test_who_books_again_after_a_missed_visit_gets_no_note(self, practice_of: Practice) -> None:
         await practice_of.takes("no-show-follow-up")
         visit = await visit_in(practice_of, DAYS)
-        assert visit.patient_id is not None
-        await practice_of.driver.pass_time(3 * HOURS)
-        await practice_of.driver.deliver(tagged(visit.patient_id, "no-show"))
+        await practice_of.driver.pass_time(DAYS + HOURS)
+        await practice_of.driver.deliver(visit.missed())
         await practice_of.driver.pass_time(HOURS)
         await practice_of.answers_all()
-        await practice_of.driver.deliver(visit.again().booked())
-        await practice_of.answers_all()
+        await practice_of.driver.deliver(visit.again(practice_of.driver.now + DAYS).booked())
         await practice_of.driver.pass_time(4 * DAYS)
-        assert await practice_of.names() == ["send_email", "remove_tag"]
+        assert await practice_of.names() == ["send_email"]
         assert [run.status for run in await practice_of.driver.runs()] == ["completed"]
+
+    async def test_the_feedback_form_goes_two_hours_after_a_visit_to_who_came_and_once_a_month(self, practice_of: Practice) -> None:
+        await practice_of.takes("visit-feedback")
+        came, mistaken = await visit_in(practice_of, DAYS), await visit_in(practice_of, DAYS)
+        await practice_of.driver.pass_time(DAYS + HOURS)
+        await practice_of.driver.deliver(came.completed(), mistaken.completed(), mistaken.missed())
+        await practice_of.driver.pass_time(2 * HOURS - timedelta(seconds=1))
+        assert await practice_of.names() == []
+        await practice_of.driver.pass_time(timedelta(seconds=1))
+        assert [request.patient_id for request in await practice_of.driver.requests()] == [came.patient_id]
+        another = came.again()
+        await practice_of.driver.deliver(another.booked(), another.completed())
+        await practice_of.driver.pass_time(DAYS)
+        assert await practice_of.names() == ["send_email"]
 
     @pytest.mark.parametrize("rebooks", [True, False])
     async def test_after_a_cancellation_staff_offer_another_time_unless_one_is_booked(self, practice_of: Practice, rebooks: bool) -> None:
@@ -256,22 +289,26 @@ class TestVisits:
         await practice_of.driver.pass_time(2 * DAYS)
         assert await practice_of.names() == ([] if rebooks else ["create_task"])
 
-    async def test_two_days_after_a_visit_at_ten(self, practice_of: Practice) -> None:
+    async def test_two_days_after_a_visit_at_ten_to_who_came(self, practice_of: Practice) -> None:
         await practice_of.takes("post-visit-follow-up")
-        visit = await visit_in(practice_of, DAYS)
+        visit, missed = await visit_in(practice_of, DAYS), await visit_in(practice_of, DAYS)
         ten = datetime.combine(visit.starts_at.astimezone(BERLIN).date() + 2 * DAYS, datetime.min.time(), BERLIN) + 10 * HOURS
+        await practice_of.driver.pass_time(DAYS + HOURS)
+        await practice_of.driver.deliver(visit.completed(), missed.missed())
         await pass_until(practice_of.driver, ten - timedelta(seconds=1))
         assert await practice_of.names() == []
         await practice_of.driver.pass_time(timedelta(seconds=1))
-        assert await practice_of.names() == ["send_email"]
+        assert [request.patient_id for request in await practice_of.driver.requests()] == [visit.patient_id]
 
     @pytest.mark.parametrize(("gallery_id", "days"), [("recall-6-months", 182), ("recall-12-months", 364)])
     async def test_a_recall_comes_after_its_months_unless_there_was_another_booking(
         self, practice_of: Practice, gallery_id: str, days: int
     ) -> None:
         await practice_of.takes(gallery_id)
-        alone, again = await visit_in(practice_of, DAYS), await visit_in(practice_of, DAYS)
-        await practice_of.driver.pass_time(100 * DAYS)
+        alone, again, missed = [await visit_in(practice_of, DAYS) for _ in range(3)]
+        await practice_of.driver.pass_time(2 * DAYS)
+        await practice_of.driver.deliver(missed.missed())
+        await practice_of.driver.pass_time(98 * DAYS)
         await practice_of.driver.deliver(again.again(practice_of.driver.now + 900 * DAYS).booked())
         await practice_of.driver.pass_time((days - 100) * DAYS)
         assert await practice_of.names() == []
@@ -308,6 +345,20 @@ class TestPeople:
                 pass
         ((action, parameters),) = await practice_of.asked()
         assert (action, parameters["subject"]) == ("send_email", "Greetings from Elm Street Practice")
+
+    @pytest.mark.parametrize(
+        ("today", "greeted"), [("2026-02-28", True), ("2028-02-28", False), ("2028-02-29", True), ("2026-03-01", False)]
+    )
+    async def test_who_was_born_on_a_leap_day_is_greeted_once_a_year(self, practice_of: Practice, today: str, greeted: bool) -> None:
+        driver = practice_of.driver
+        driver.now = datetime.fromisoformat(f"{today}T00:30:00+00:00").astimezone(UTC)
+        await driver.deliver(person(birth_date=date(1984, 2, 29)), person(birth_date=date(1984, 2, 27)))
+        await practice_of.takes("birthday-greeting")
+        for _ in range(12):
+            await driver.pass_time(HOURS)
+            while await take_turns(driver.work, driver.published):
+                pass
+        assert len(await practice_of.asked()) == greeted
 
     async def test_an_address_mails_come_back_from_is_checked_once_a_week(self, practice_of: Practice) -> None:
         await practice_of.takes("email-bounced")
@@ -412,6 +463,6 @@ class TestOverHttp:
 
     async def test_a_value_cannot_break_out_of_its_quotes(self, client: httpx.AsyncClient, as_admin: Headers) -> None:
         hostile = '" || true || event.tag == "'
-        made = await client.post("/v1/gallery/no-show-follow-up/use", json={"values": {"tag": hostile}}, headers=as_admin)
+        made = await client.post("/v1/gallery/insurance-missing/use", json={"values": {"tag": hostile}}, headers=as_admin)
         assert made.status_code == 201
         assert made.json()["definition"]["condition"] == 'event.tag == "\\" || true || event.tag == \\""'

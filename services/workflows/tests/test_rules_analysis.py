@@ -138,6 +138,11 @@ class TestAWorkflowThatTriggersItself:
             recall = {"trigger": {"kind": "anchored", "anchor": anchor, "past_due": {"policy": "skip"}}, "steps": [act("book_appointment")]}
             assert [one for *_, one in said(recall)] == [severity]
 
+    def test_a_day_waited_from_a_time_before_the_appointment_is_a_day(self) -> None:
+        anchor = {"of": "appointment.starts_at", "offset": "-P1D"}
+        reminder = {"trigger": {"kind": "anchored", "anchor": anchor, "past_due": {"policy": "skip"}}}
+        assert [one for *_, one in said(reminder | {"steps": [wait("P1D"), act("book_appointment")]})] == ["warning"]
+
     def test_an_event_that_counts_as_another_is_seen(self) -> None:
         offered = {**OFFERED, "match": {"causes": [AppointmentMatched.type]}}
         found = analysed(Definition.model_validate(definition(act("match"))), Surrounding(HOME, "Mine", offered))

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from libs.contracts.conditions import MAX_DEPTH, MAX_PARTS
 from libs.contracts.scheduling import AppointmentBooked
 from services.workflows.rules.conditions.explaining import explain
 from services.workflows.rules.conditions.forms import as_cel
-from services.workflows.rules.conditions.written import MAX_DEPTH, MAX_PARTS, Condition
+from services.workflows.rules.conditions.written import Condition
 from services.workflows.rules.definitions.compiling import compile_definition
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.expressions.engines import ENGINES, environment
@@ -206,7 +207,7 @@ class TestFindings:
     def test_a_text_a_field_never_holds_is_a_warning_with_what_it_holds(self, condition: Any, column: int | None, pointer: str) -> None:
         (found,) = findings(definition(condition=condition))
         assert (found.code, found.severity, found.column, found.pointer) == ("no_member", "warning", column, f"/condition{pointer}")
-        assert found.hint == "it holds one of: booked, confirmed, cancelled; did you mean 'booked'?"
+        assert found.hint == "it holds one of: booked, confirmed, cancelled, completed, no_show; did you mean 'booked'?"
 
     def test_what_may_be_null_is_named(self) -> None:
         (found,) = findings(definition(condition="patient.email != '' && patient.phone.startsWith('+')"))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from libs.common.work import Work
+from libs.contracts.patients import FilterVisibility
 from libs.contracts.practices import PracticeChanged
 from libs.contracts.workflows import RunStarted, ScheduleReached
 from services.workflows import timers
 from services.workflows.commands import schedules
+from services.workflows.commands.checks import DefinitionRefused
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.tests.engine.builtin import BuiltinDriver
 from services.workflows.tests.engine.driver import Said
-from services.workflows.tests.engine.world import Visit, practice_created, send, wait
+from services.workflows.tests.engine.world import Kept, Visit, practice_created, send, wait
 
 MONDAY = datetime(2031, 3, 3, 6, 30, tzinfo=UTC)
 
@@ -61,6 +65,65 @@ async def row(engine: BuiltinDriver) -> Any:
 async def patients_of_runs(engine: BuiltinDriver) -> list[Any]:
     async with engine.work(engine.admin) as tx:
         return [one["patient_id"] for one in await tx.rows("SELECT patient_id FROM run WHERE practice_id = $1", engine.practice)]
+
+
+class TestSavedFilter:
+    """Runs for the patients a shared filter finds at each time."""
+
+    async def test_finds_its_patients_chunk_by_chunk_and_keeps_nothing_of_the_others(self, engine: BuiltinDriver) -> None:
+        kept = Kept({"blocks": {"all": [{"field": "patient.tags", "operator": "contains", "value": "Recall"}]}})
+        await engine.deliver(kept.saved())
+        visits = await registered(engine, 2 * schedules.CHUNK + 30)
+        meant = visits[::20]
+        await engine.deliver(*(visit.tagged("Recall") for visit in meant))
+        await engine.publish(by_the_clock(for_each="patient", saved_filter=str(kept.id)))
+        engine.now += timedelta(days=1)
+        await turns(engine)
+        assert sorted(await patients_of_runs(engine)) == sorted(visit.patient_id for visit in meant if visit.patient_id)
+        async with engine.work(engine.admin) as tx:
+            kinds = "SELECT count(*) FROM event_log WHERE practice_id = $1 AND type = $2"
+            assert await tx.value(kinds, engine.practice, ScheduleReached.type) == len(meant)
+
+    @pytest.mark.parametrize("how", ["gone", "private", "unusable"])
+    async def test_that_is_no_more_starts_nothing_and_keeps_the_time(self, engine: BuiltinDriver, how: str) -> None:
+        kept = Kept()
+        await engine.deliver(kept.saved())
+        await registered(engine, 2)
+        workflow = await engine.publish(by_the_clock(for_each="patient", saved_filter=str(kept.id)))
+        ends: dict[str, Callable[[], Said]] = {
+            "gone": kept.removed, "private": partial(kept.changed, visibility=FilterVisibility.PRIVATE),
+            "unusable": partial(kept.changed, condition={"blocks": {"all": [{"field": "patient.gone", "operator": "is_empty"}]}}),
+        }  # fmt: skip
+        await engine.deliver(ends[how]())
+        engine.now += timedelta(days=1)
+        await turns(engine)
+        assert (await engine.runs(), (await row(engine))["postponed"]) == ([], 1)
+        other = Kept()
+        await engine.deliver(other.saved())
+        await engine.publish(by_the_clock(for_each="patient", saved_filter=str(other.id)), workflow)
+        engine.now += schedules.POSTPONED
+        await turns(engine)
+        assert len(await engine.runs()) == 2
+
+    @pytest.mark.parametrize(
+        ("kept", "code"),
+        [
+            (None, "unknown_filter"),
+            (Kept(visibility=FilterVisibility.PRIVATE), "unknown_filter"),
+            (Kept({"blocks": {"all": [{"field": "patient.gone", "operator": "is_empty"}]}}), "unusable_filter"),
+        ],
+    )
+    async def test_that_finds_nobody_is_not_published(self, engine: BuiltinDriver, kept: Kept | None, code: str) -> None:
+        if kept is not None:
+            await engine.deliver(kept.saved())
+        with pytest.raises(DefinitionRefused) as refused:
+            await engine.publish(by_the_clock(for_each="patient", saved_filter=str(kept.id if kept else uuid4())))
+        assert [(error["code"], error["pointer"]) for error in refused.value.details["errors"]] == [(code, "/trigger/saved_filter")]
+
+    async def test_needs_patients_to_be_for(self, engine: BuiltinDriver) -> None:
+        with pytest.raises(DefinitionRefused) as refused:
+            await engine.publish(by_the_clock(saved_filter=str(uuid4())))
+        assert [error["code"] for error in refused.value.details["errors"]] == ["filter_of_nobody"]
 
 
 class TestTimes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,13 +14,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from libs.common import telemetry
 from libs.common.work import Work
+from libs.testing.probe import until_async
 from services.workflows import timers
 from services.workflows.commands import timers as firing
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.runs import advance_runs
 from services.workflows.commands.serial import free_turns, one_at_a_time
 from services.workflows.tests.engine.builtin import BuiltinDriver
-from services.workflows.tests.engine.world import Visit, definition, send, wait
+from services.workflows.tests.engine.world import CONFIRMED, Visit, anchor, definition, reminder, send, wait
 
 
 @pytest.fixture
@@ -191,3 +192,106 @@ class TestFairness:
         assert (fired, len(await engine.requests())) == (firing.CLAIM, firing.CLAIM - 3)
         await engine.pass_time(timedelta())
         assert len(await engine.requests()) == 2500
+
+
+async def overdue(work: Work, practices: int, each: int, now: datetime) -> list[BuiltinDriver]:
+    """So many practices whose timers have all been due for half an hour."""
+    found = []
+    for _ in range(practices):
+        one = BuiltinDriver(work.engine)
+        one.now = now - timedelta(minutes=90)
+        await waiting_runs(one, each)
+        one.now = now
+        found.append(one)
+    return found
+
+
+class TestCatchingUp:
+    """After downtime: past-due policies are followed, and the pace leaves room for everybody else."""
+
+    async def test_overdue_timers_come_in_bounded_claims_and_each_once(self, engine: BuiltinDriver) -> None:
+        await no_other_timers(engine)
+        await waiting_runs(engine, 2 * firing.CLAIM + 50)
+        engine.now += timedelta(hours=5)
+        claims = []
+        while (fired := await firing.fire_due(engine.work, engine.published)) > 0:
+            claims.append(fired)
+        assert claims == [firing.CLAIM, firing.CLAIM, 50]
+        asked = [request.effect_key for request in await engine.requests()]
+        assert (len(asked), len({*asked})) == (450, 450)
+
+    async def test_while_claims_are_full_the_duty_comes_back_at_once_and_then_when_something_is_due(self, engine: BuiltinDriver) -> None:
+        await no_other_timers(engine)
+        await waiting_runs(engine, firing.CLAIM + 1)
+        engine.now += timedelta(hours=5)
+        pauses = [await timers.fire_timers(engine.work, engine.published) for _ in range(2)]
+        assert pauses[0] == 0.0
+        assert pauses[1] is None or pauses[1] > 0
+
+    async def test_a_timer_that_is_due_now_is_not_behind_the_backlogs_of_all_practices(self, engine: BuiltinDriver, work: Work) -> None:
+        await no_other_timers(engine)
+        behind = await overdue(work, firing.SHARE + 15, 12, engine.now)
+        (fresh,) = await overdue(work, 1, 1, engine.now + timedelta(minutes=30))
+        fresh.now = engine.now
+        assert await firing.fire_due(engine.work, engine.published) == firing.CLAIM
+        assert len(await fresh.requests()) == 1
+        while await firing.fire_due(engine.work, engine.published):
+            pass
+        assert {len(await one.requests()) for one in behind} == {12}
+
+    async def test_who_waits_longest_is_in_every_claim_however_many_are_on_time(self, engine: BuiltinDriver, work: Work) -> None:
+        await no_other_timers(engine)
+        await waiting_runs(engine, 60)
+        engine.now += timedelta(hours=5)
+        await overdue(work, 2 * firing.SHARE, 12, engine.now)
+        asked = [0]
+        while asked[-1] < 60:
+            await firing.fire_due(engine.work, engine.published)
+            asked.append(len(await engine.requests()))
+            assert asked[-1] > asked[-2]
+
+    async def test_what_happens_meanwhile_gets_its_turn_between_two_claims(
+        self, engine: BuiltinDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await no_other_timers(engine)
+        await waiting_runs(engine, 3 * firing.CLAIM)
+        await engine.publish(definition(send("live"), event=CONFIRMED))
+        visit = Visit()
+        await engine.deliver(visit.registered())
+        engine.now += timedelta(hours=5)
+        advance, arriving = firing._advance, list[asyncio.Task[None]]()
+
+        async def while_somebody_arrives(*args: Any) -> None:
+            if not arriving:
+                arriving.append(asyncio.create_task(engine.deliver(visit.confirmed())))
+                await until_async(lambda: waiting_for_a_turn(engine), within=10)
+            await advance(*args)
+
+        monkeypatch.setattr(firing, "_advance", while_somebody_arrives)
+        while await firing.fire_due(engine.work, engine.published):
+            pass
+        await arriving[0]
+        asked = [request.step_id for request in await engine.requests()]
+        assert (len(asked), asked.index("live")) == (3 * firing.CLAIM + 1, firing.CLAIM)
+
+    @pytest.mark.parametrize(("policy", "sent"), [("proceed", 60), ("skip", 0), ("PT1H", 30)])
+    async def test_past_due_policies_are_followed(self, engine: BuiltinDriver, policy: str, sent: int) -> None:
+        await engine.publish(reminder("trigger", anchor("-PT4H"), policy))
+        near, far = engine.now + timedelta(hours=6), engine.now + timedelta(hours=8)
+        visits = [Visit(starts_at=near if place % 2 else far) for place in range(60)]
+        await engine.deliver(*(visit.registered() for visit in visits), *(visit.booked() for visit in visits))
+        await engine.restart(away=timedelta(hours=5, minutes=30))  # half an hour is left to one half, two and a half hours to the other
+        assert len(await engine.requests()) == sent
+        assert {run.status for run in await engine.runs()} <= {"running", "completed"}
+        assert await pending(engine) == []
+
+
+async def no_other_timers(engine: BuiltinDriver) -> None:
+    """Those that other tests left would have their share."""
+    async with engine.work.batch([], firing.SYSTEM) as tx:
+        await tx.execute("DELETE FROM timer")
+
+
+async def waiting_for_a_turn(engine: BuiltinDriver) -> bool:
+    async with engine.work.batch([], firing.SYSTEM) as tx:
+        return bool(await tx.value("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"))

@@ -9,27 +9,38 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from libs.contracts.conditions import (
+    DAY_OPERATORS,
+    EMPTINESS,
+    LIST_OPERATORS,
+    MAX_CHOICES,
+    MAX_FOLDED,
+    OPPOSITES,
+    TEXT_OPERATORS,
+    AllOf,
+    AnyOf,
+    Block,
+    Blocks,
+    is_day,
+)
 from services.workflows.rules.conditions.translation import Piece, Untranslatable, literal, read, time_literal
-from services.workflows.rules.conditions.written import AllOf, AnyOf, Block, Blocks
 from services.workflows.rules.expressions.interface import FieldType
 from services.workflows.rules.expressions.shapes import Shape, Shapes
 from services.workflows.rules.findings import did_you_mean
 
 MAX_DAYS = 3650
-MAX_CHOICES = 50
 
-_NOT = {"not_equals": "equals", "not_contains": "contains", "not_one_of": "one_of", "is_not_empty": "is_empty", "is_false": "is_true"}
 _SIGNS = {"less_than": "<", "at_most": "<=", "greater_than": ">", "at_least": ">="}
 _TEXT_TESTS = {"equals": "^{}$", "contains": "{}", "starts_with": "^{}", "ends_with": "{}$"}
 _OPERATORS: dict[FieldType, tuple[str, ...]] = {
-    FieldType.STRING: ("equals", "contains", "starts_with", "ends_with", "one_of"),
+    FieldType.STRING: TEXT_OPERATORS,
     FieldType.INT: ("equals", *_SIGNS, "between", "one_of"),
     FieldType.DOUBLE: ("equals", *_SIGNS, "between", "one_of"),
     FieldType.BOOL: ("is_true", "equals"),
     FieldType.TIMESTAMP: ("before", "after", "within_last_days", "in_next_days"),
-    FieldType.TEXTS: ("contains", "contains_any", "contains_all"),
-    FieldType.LIST: ("contains", "contains_any", "contains_all"),
-    FieldType.DYN: ("equals", "contains", "starts_with", "ends_with", "one_of", *_SIGNS, "between", "is_true"),
+    FieldType.TEXTS: LIST_OPERATORS,
+    FieldType.LIST: LIST_OPERATORS,
+    FieldType.DYN: (*TEXT_OPERATORS, *_SIGNS, "between", "is_true"),
 }
 
 
@@ -50,13 +61,13 @@ def _group(group: AllOf | AnyOf, pointer: str, shapes: Shapes) -> Piece:
 
 def _block(block: Block, pointer: str, shapes: Shapes) -> Piece:
     field, shape = read(block.field, shapes, f"{pointer}/field")
-    positive = _NOT.get(block.operator, block.operator)
-    offered = (*_OPERATORS[shape.kind], "is_empty")
+    positive = OPPOSITES.get(block.operator, block.operator)
+    offered = (*_OPERATORS[shape.kind], *(DAY_OPERATORS if shape.day else ()), EMPTINESS)
     if positive not in offered:
-        every = [*offered, *(name for name, opposite in _NOT.items() if opposite in offered)]
+        every = [*offered, *(name for name, opposite in OPPOSITES.items() if opposite in offered)]
         hint = did_you_mean(block.operator, every) or f"it has: {', '.join(every)}"
         raise Untranslatable("unknown_operator", f"{pointer}/operator", f"A field of this kind has no operator {block.operator!r}.", hint)
-    test = _empty(field, shape) if positive == "is_empty" else _present(_test(positive, field, shape, block, pointer), field, shape)
+    test = _empty(field, shape) if positive == EMPTINESS else _present(_test(positive, field, shape, block, pointer), field, shape)
     said = " ".join([block.field, block.operator, *([str(block.value)] if block.value is not None else [])])
     before, found, behind = (f"!({test})" if positive != block.operator else f"({test})").partition(field)
     read_here = Piece((found,), f"{pointer}/field", block.field)
@@ -79,8 +90,11 @@ def _empty(field: str, shape: Shape) -> str:
 
 def _test(operator: str, field: str, shape: Shape, block: Block, pointer: str) -> str:
     at = f"{pointer}/value"
-    if block.ignore_case and shape.kind not in {FieldType.STRING, FieldType.DYN}:
+    of_days = shape.day and operator in DAY_OPERATORS
+    if block.ignore_case and (of_days or shape.kind not in {FieldType.STRING, FieldType.DYN}):
         raise Untranslatable("invalid_value", f"{pointer}/ignore_case", "Only texts have cases.")
+    if of_days:
+        return _day(operator, field, block.value, at)
     if operator == "is_true":
         return f"(type({field}) == bool && {field})" if shape.kind is FieldType.DYN else field
     match shape.kind:
@@ -127,8 +141,8 @@ def _text(operator: str, field: str, block: Block, pointer: str) -> str:
 
 def _folded(operator: str, field: str, value: str, pointer: str) -> str:
     """Without regard to case, in every script: lower-casing functions of the engines know ASCII only."""
-    if len(value) > 100:
-        raise Untranslatable("invalid_value", pointer, "Without regard to case a text has at most 100 characters.")
+    if len(value) > MAX_FOLDED:
+        raise Untranslatable("invalid_value", pointer, f"Without regard to case a text has at most {MAX_FOLDED} characters.")
     plain = re.sub(r"([^\w\s])", r"\\\1", value, flags=re.ASCII) if value.isascii() else re.sub(r"([!-/:-@\[-^`{-~])", r"\\\1", value)
     pattern = "(?is)" + _TEXT_TESTS[operator].replace("{}", plain)
     return f"{field}.matches({literal(pattern, pointer)})"
@@ -168,6 +182,13 @@ def _time(operator: str, field: str, value: Any, pointer: str) -> str:
     if operator == "within_last_days":
         return f"({field} <= now && {field} >= now - {span})"
     return f"({field} >= now && {field} <= now + {span})"
+
+
+def _day(operator: str, field: str, value: Any, pointer: str) -> str:
+    """Days are texts, in the order of the days."""
+    if not is_day(value):
+        raise Untranslatable("invalid_value", pointer, "This is no day.", "a day is written 2030-01-31")
+    return f"{field} {'<' if operator == 'before' else '>'} {literal(value, pointer)}"
 
 
 def _list(operator: str, field: str, kind: FieldType, value: Any, pointer: str) -> str:

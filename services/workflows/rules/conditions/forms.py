@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from libs.contracts.conditions import Blocks
 from services.workflows.rules.conditions.blocks import from_blocks
 from services.workflows.rules.conditions.jsonlogic import from_jsonlogic
 from services.workflows.rules.conditions.translation import Piece, Untranslatable
-from services.workflows.rules.conditions.written import Blocks, Condition, JsonLogic
+from services.workflows.rules.conditions.written import Condition, JsonLogic
 from services.workflows.rules.expressions.folding import always
 from services.workflows.rules.expressions.shapes import Shapes
 

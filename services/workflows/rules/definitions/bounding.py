@@ -24,7 +24,7 @@ def bounded_steps(definition: Definition) -> frozenset[str]:
     """The ids of the actions that something stands before."""
     shapes = shapes_for(event_of(definition.trigger))
     trigger, enrolment = definition.trigger, definition.enrolment
-    slept = trigger.anchor.offset if isinstance(trigger, AnchoredTrigger) else timedelta()
+    slept = max(timedelta(), trigger.anchor.offset) if isinstance(trigger, AnchoredTrigger) else timedelta()
     asked = asks(definition.condition, shapes) or (enrolment is not None and enrolment.policy != "every")
     return frozenset(_Way(shapes, asked=asked, slept=slept).block(definition.steps))
 

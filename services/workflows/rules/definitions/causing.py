@@ -175,7 +175,7 @@ def occasion(definition: Definition) -> object:
             return event
         case AnchoredTrigger(anchor=anchor):
             return anchor
-        case ScheduleTrigger(cron=cron, time_zone=zone, for_each=each):
-            return cron, zone, each
+        case ScheduleTrigger(cron=cron, time_zone=zone, for_each=each, saved_filter=found):
+            return cron, zone, each, found
         case _:
             return id(definition)

@@ -124,6 +124,11 @@ class _Compiler:
                 check_cron(trigger.cron)
             except CronInvalid as error:
                 self._findings.append(Finding("invalid_cron", "/trigger/cron", str(error)))
+            if trigger.saved_filter is not None and trigger.for_each != "patient":
+                hint = "for_each: patient starts a run for each it finds"
+                self._findings.append(
+                    Finding("filter_of_nobody", "/trigger/saved_filter", "This starts one run for the practice.", hint=hint)
+                )
             if trigger.time_zone is not None and not is_zone(trigger.time_zone):
                 hint = did_you_mean(trigger.time_zone, available_timezones()) or "such as Europe/Berlin"
                 self._findings.append(Finding("unknown_time_zone", "/trigger/time_zone", "There is no such time zone.", hint=hint))

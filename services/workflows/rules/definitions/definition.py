@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -53,13 +54,15 @@ class ScheduleTrigger(Part):
     """A cron expression of five fields, in a time zone (the practice's without). One run for the practice, or for each patient.
 
     ``catch_up``: of the times missed while nothing ran, start for none, the latest, or all (at most 100). ``overlap`` "skip" starts
-    nothing while a run of this workflow (for that patient) goes on.
+    nothing while a run of this workflow (for that patient) goes on. ``saved_filter`` is a shared one of the patients service: each
+    time the patients it finds then, as it is then; the others are not considered.
     """
 
     kind: Literal["schedule"]
     cron: Annotated[str, StringConstraints(max_length=100)]
     time_zone: Annotated[str, StringConstraints(max_length=64)] | None = None
     for_each: Literal["practice", "patient"] = "practice"
+    saved_filter: UUID | None = None
     catch_up: Literal["none", "latest", "all"] = "latest"
     overlap: Literal["skip", "allow"] = "skip"
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from services.workflows.rules.conditions.written import Block
+from libs.contracts.conditions import Block
 from services.workflows.rules.definitions import definition as definitions
 from services.workflows.rules.definitions import steps as parts
 from services.workflows.rules.definitions.definition import Definition
@@ -51,12 +52,19 @@ _SAID = {
     "dict_type": "This has to be an object.",
     "model_type": "This has to be an object.",
     "model_attributes_type": "This has to be an object.",
+    "time_delta_parsing": "This is no duration: five minutes are PT5M, two hours PT2H, three days P3D.",
+    "time_delta_type": "This is no duration: five minutes are PT5M, two hours PT2H, three days P3D.",
 }
 _CLEARER = {
     "past_due": ("missing_past_due", "Say what happens when the time is over already.", "past_due: proceed, skip, or proceed_if_left"),
     "timeout": ("wait_without_bound", "Say how long to wait at most.", "timeout: a duration such as P2D"),
     "duration": ("wait_without_bound", "Say how long to wait.", "duration: a duration such as PT2H"),
 }
+
+_TIMEDELTA = re.compile(r"datetime\.timedelta\(([^)]*)\)")
+"""How Pydantic says some lengths of time."""
+_NAME = re.compile(r"[a-z]+_[a-z]+ ")
+"""A message that begins with the name of a field, which is written as it is."""
 
 _CONDITIONS = frozenset({"condition", "when"})
 _ID = re.compile(parts.STEP_ID)
@@ -119,7 +127,18 @@ def _message(error: Mapping[str, Any], path: Path) -> str:
     if kind == "too_short":
         return f"There has to be at least {error['ctx']['min_length']} of these."
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return f"{message[:1].upper()}{message[1:].removesuffix('.')}."
+    message = _TIMEDELTA.sub(lambda found: _length(found[1]), message).removesuffix(".")
+    return f"{message if _NAME.match(message) else message[:1].upper() + message[1:]}."
+
+
+def _length(written: str) -> str:
+    """``days=1, seconds=1`` in words."""
+    parts = dict(part.split("=") for part in written.split(", ") if "=" in part)
+    seconds = timedelta(**{name: int(value) for name, value in parts.items()}).total_seconds()
+    size, unit = next(
+        ((size, unit) for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")) if abs(seconds) >= size), (1, "seconds")
+    )
+    return f"{seconds / size:g} {unit}"
 
 
 def _clearer(kind: str, path: Path, value: Any, here: Any) -> tuple[str, tuple[str, str, str]] | None:

@@ -1,8 +1,8 @@
 """What an author left open is decided when a definition is saved, and written into it: what is stored means the same for ever.
 
-News of an appointment (confirmed, moved, cancelled, matched) is meant of the appointment the run is about, unless the author
-says otherwise or compares the two appointments. A booking is another appointment by its nature. Definitions stored
-before this was decided at saving keep the meaning they had: anything about the patient.
+News of an appointment (confirmed, moved, cancelled, completed, missed, reopened, matched) is meant of the appointment the run is
+about, unless the author says otherwise or compares the two appointments. A booking is another appointment by its nature.
+Definitions stored before this was decided at saving keep the meaning they had: anything about the patient.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
@@ -29,10 +30,17 @@ StepId = Annotated[str, StringConstraints(pattern=STEP_ID)]
 EventType = Annotated[str, StringConstraints(max_length=200)]
 
 
-def _no_boolean(value: Any) -> Any:
-    """True would pass for one second."""
+_MONTHS = re.compile(r"[+-]?P[^T]*M", re.IGNORECASE)
+
+
+def _a_duration(value: Any) -> Any:
+    """True would pass for one second, P5M (meant as PT5M) for a hundred and fifty days, 12:00 (meant as noon) for twelve hours."""
     if isinstance(value, bool):
         raise PydanticCustomError("boolean_for_number", "A duration belongs here, not true or false.")
+    if isinstance(value, str) and _MONTHS.match(value):
+        raise PydanticCustomError("month_for_minutes", "Months differ in length: write days (P30D). Five minutes are PT5M.")
+    if isinstance(value, str) and ":" in value:
+        raise PydanticCustomError("clock_for_duration", "This reads like a time of day. Twelve hours are PT12H.")
     return value
 
 
@@ -43,7 +51,7 @@ def _of_the_clock(value: Any) -> Any:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_no_boolean)]
+Duration = Annotated[timedelta, BeforeValidator(_a_duration)]
 Clock = Annotated[time, BeforeValidator(_of_the_clock)]
 
 
@@ -211,8 +219,8 @@ class Awaited(Part):
 class Exit(Awaited):
     """An event that ends the run: ``about`` its own appointment, or anything of its patient.
 
-    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, cancelled, matched) where a run can be about
-    an appointment, unless ``when`` compares with ``trigger.appointment_id``; else the patient. A run about no appointment goes by its patient.
+    Left out, saving decides: the run's own appointment for news of one (confirmed, moved, completed and so on, not booked) where a
+    run can be about an appointment, unless ``when`` compares with ``trigger.appointment_id``; else the patient. A run about no appointment goes by its patient.
     """
 
     about: Literal["patient", "appointment"] | None = None
@@ -221,8 +229,8 @@ class Exit(Awaited):
 class WaitForStep(Part):
     """Go on with the first of several events about the same patient or appointment, or after ``timeout``.
 
-    ``about`` left out, saving decides: the run's own appointment when each event is news of one (confirmed, moved, cancelled,
-    matched) and none compares with ``trigger.appointment_id``, where a run is about an appointment; else the patient.
+    ``about`` left out, saving decides: the run's own appointment when each event is news of one (confirmed, moved, completed
+    and so on, not booked) and none compares with ``trigger.appointment_id``, where a run is about an appointment; else the patient.
     ``look_back`` counts events from before the step as well, but none twice. ``steps.<id>.outcome`` is ``event`` or ``timed_out``,
     ``steps.<id>.number`` which of the events came first (from 0), ``steps.<id>.event`` its data (as JSON: times are texts),
     ``steps.<id>.id`` its id; all three are null after a time-out.

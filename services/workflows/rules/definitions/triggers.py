@@ -35,6 +35,9 @@ TRIGGERS: tuple[type[Event], ...] = (
     scheduling.AppointmentConfirmed,
     scheduling.AppointmentRescheduled,
     scheduling.AppointmentCancelled,
+    scheduling.AppointmentCompleted,
+    scheduling.AppointmentMarkedNoShow,
+    scheduling.AppointmentReopened,
     scheduling.AppointmentMatched,
     scheduling.WebhookDeliveryExhausted,
     scheduling.CallStarted,
@@ -43,7 +46,9 @@ TRIGGERS: tuple[type[Event], ...] = (
     notifications.EmailAccepted,
     notifications.EmailStatusChanged,
     notifications.TaskCreated,
+    notifications.TaskUpdated,
     notifications.TaskCompleted,
+    notifications.TaskReopened,
     practices.UserInvited,
     practices.InvitationRevoked,
     practices.UserAdded,
@@ -64,6 +69,7 @@ OCCASIONS: tuple[type[Event], ...] = (
 
 _ANSWER = "the answer to an action: the step that asked takes it"
 _ITSELF = "the engine says it of a run: a workflow it starts would feed itself"
+_FILTER = "what is kept of a filter: nothing has happened to a patient"
 _OWN = "the engine says it of a workflow: one workflow starts another by name (start_workflow)"
 _READ = "a read of records, kept for disclosure: nothing has happened, and every look would start a run"
 _PRACTICE = "held while the practice is suspended, it would hold up the news of the reactivation behind it"
@@ -87,6 +93,10 @@ EXCLUDED: dict[type[Event], str] = {
     workflows.WorkflowRestored: _OWN,
     patients.PatientRecordViewed: _READ,
     patients.PatientsListed: _READ,
+    patients.PatientFiltersViewed: _READ,
+    patients.PatientFilterSaved: _FILTER,
+    patients.PatientFilterChanged: _FILTER,
+    patients.PatientFilterRemoved: _FILTER,
     scheduling.AppointmentsViewed: _READ,
     scheduling.CallsViewed: _READ,
     workflows.ExplanationsViewed: _READ,

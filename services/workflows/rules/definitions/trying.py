@@ -13,6 +13,7 @@ from typing import Any
 from services.workflows.rules.definitions.compiling import EXITS, CompiledDefinition, compile_definition
 from services.workflows.rules.definitions.definition import Definition
 from services.workflows.rules.definitions.output_checks import output_findings
+from services.workflows.rules.definitions.trigger_checks import trigger_findings
 from services.workflows.rules.expressions.engines import Engine
 from services.workflows.rules.expressions.interface import Expressions
 from services.workflows.rules.expressions.samples import largest_sample
@@ -31,6 +32,7 @@ def try_out(definition: Definition, engine: Engine, reached: Callable[[str | Non
         reached(step)
         evaluate()
     reached(None)
+    trigger_findings(definition)
     output_findings(definition, {})
 
 

@@ -17,8 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.workflows.rules.expressions.binding import Bound, admitted, bounded
 from services.workflows.rules.expressions.bounds import MAX_COST, MAX_NODES, MAX_TRANSLATED_NODES, check_bounds
 from services.workflows.rules.expressions.interface import (
+    FALSE,
     MAX_SOURCE,
     MAX_TRANSLATED,
+    TRUE,
     Compiled,
     Evaluated,
     ExpressionInvalid,
@@ -134,9 +136,12 @@ class _Expression:
             return refusal
         try:
             result = self._expression.eval(bound.activation)
+            value = result.plain_value()
+            if value is False or value is True:  # most of all by far
+                return TRUE if value else FALSE
             if result.type() == cel.Type.ERROR:
                 return Evaluated(error=_class_of(str(result.value())))
-            return bounded(Evaluated(result.plain_value()))
+            return bounded(Evaluated(value))
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             return Evaluated(error=_class_of(str(error)))
 

@@ -14,13 +14,16 @@ from services.workflows.rules.expressions.interface import NOTHING, Fields, Fiel
 from services.workflows.rules.expressions.shapes import SHORT, Shape, Shapes, shape_of, shapes_of
 
 _TEXT = Shape(FieldType.STRING, nullable=True)
+_NAME = Shape(FieldType.STRING, nullable=True, most=800)
+"""A name has 200 characters as it is typed, an address fewer than 400; in one spelling it may become longer."""
+
 PATIENT: dict[str, Shape] = {
     "id": Shape(FieldType.STRING, nullable=True, most=36),
-    "given_name": _TEXT,
-    "family_name": _TEXT,
-    "email": _TEXT,
+    "given_name": _NAME,
+    "family_name": _NAME,
+    "email": _NAME,
     "phone": Shape(FieldType.STRING, nullable=True, most=SHORT),
-    "birth_date": Shape(FieldType.STRING, nullable=True, most=10),
+    "birth_date": Shape(FieldType.STRING, nullable=True, most=10, day=True),
     "time_zone": Shape(FieldType.STRING, nullable=True, most=SHORT),
     "tags": Shape(FieldType.TEXTS),
 }

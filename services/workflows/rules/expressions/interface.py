@@ -68,6 +68,9 @@ class Evaluated:
         return self if self.error is not None or isinstance(self.value, bool) else Evaluated(error="not_boolean")
 
 
+TRUE, FALSE = Evaluated(value=True), Evaluated(value=False)
+
+
 class Compiled(Protocol):
     @property
     def is_boolean(self) -> bool:
@@ -96,7 +99,9 @@ class Expressions(Protocol):
 
 _HAS = re.compile(r"\bhas\s*\(")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_STRINGS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+STRING = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
+"""A string literal, as a regular expression."""
+_STRINGS = re.compile(STRING)
 
 
 def without_strings(text: str) -> str:

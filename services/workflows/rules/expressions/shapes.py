@@ -35,12 +35,13 @@ SHORT = 100
 
 @dataclass(frozen=True)
 class Shape:
-    """``kind`` is what it holds when it holds something; ``most`` counts characters of a text."""
+    """``kind`` is what it holds when it holds something; ``most`` counts characters of a text; ``day``: it is written 2030-01-31."""
 
     kind: FieldType
     nullable: bool = False
     members: tuple[str, ...] = ()
     most: int = MAX_TEXT
+    day: bool = False
 
     @property
     def declared(self) -> FieldType:
@@ -56,7 +57,7 @@ _SCALARS: dict[Any, Shape] = {
     float: Shape(FieldType.DOUBLE),
     str: Shape(FieldType.STRING),
     UUID: Shape(FieldType.STRING, most=36),
-    date: Shape(FieldType.STRING, most=10),
+    date: Shape(FieldType.STRING, most=10, day=True),
 }
 
 

@@ -8,17 +8,38 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.workflows.rules.expressions.interface import Compiled, Evaluated
+from services.workflows.rules.expressions.interface import STRING, Compiled, Evaluated
 
 MAX_FILLED = 50_000
 """Characters of a filled text; a longer one is the error ``result_too_large``."""
 
-_PARTS = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_TOKEN = re.compile(rf"{STRING}|[{{}}]")
 
 
 def split(text: str) -> list[str]:
-    """Literal text and sources in turn, beginning and ending with literal text. ``{{`` in literal text is unclosed."""
-    return _PARTS.split(text)
+    """Literal text and sources in turn, beginning and ending with literal text. ``{{`` in literal text is unclosed.
+
+    A source may hold braces of its own, those of a map or in a string.
+    """
+    parts: list[str] = []
+    begin = 0
+    while (opened := text.find("{{", begin)) >= 0 and (closed := _end_of(text, opened + 2)) is not None:
+        parts += [text[begin:opened], text[opened + 2 : closed]]
+        begin = closed + 2
+    return [*parts, text[begin:]]
+
+
+def _end_of(text: str, begin: int) -> int | None:
+    """Where the ``}}`` stands that closes a source."""
+    depth = 0
+    for token in _TOKEN.finditer(text, begin):
+        if token[0] == "{":
+            depth += 1
+        elif token[0] == "}" and depth:
+            depth -= 1
+        elif token[0] == "}" and text.startswith("}}", token.start()):
+            return token.start()
+    return None
 
 
 def is_template(value: object) -> bool:

@@ -24,6 +24,12 @@ _NOT_REACHED = (
     "Dear {{ patient.given_name }},\n\nwe tried to reach you by phone. Please call us back when it suits you.\n\n{{ practice.name }}",
 )
 
+_NO_29TH = (
+    "(event.month_day == '02-28' && patient.birth_date.endsWith('02-29')"
+    " && (timestamp(event.local_date + 'T00:00:00Z') + duration('24h')).getDate() == 1)"
+)
+"""Who was born on the 29th of February has no birthday in most years: the day before is theirs then."""
+
 
 def _said(name: str) -> str:
     """A field of a call from outside, if it is there."""
@@ -73,7 +79,7 @@ ENTRIES = (
         "Sends an e-mail in the morning of a patient's birthday.",
         {
             "trigger": {"kind": "schedule", "cron": "0 9 * * *", "for_each": "patient", "catch_up": "latest"},
-            "condition": f"{_HAS_MAIL} && patient.birth_date != null && patient.birth_date.endsWith(event.month_day)",
+            "condition": f"{_HAS_MAIL} && patient.birth_date != null && (patient.birth_date.endsWith(event.month_day) || {_NO_29TH})",
             "steps": [mail("greet", *_BIRTHDAY)],
         },
         (

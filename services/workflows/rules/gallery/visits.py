@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from libs.contracts import patients, scheduling
+from libs.contracts import scheduling
 from services.workflows.rules.gallery.entry import Blank, Category, Entry, Kind, act, mail, mail_blanks, spoken
 
 _HAS_MAIL = "patient.email != null"
+_CAME = "appointment.status != 'no_show'"
+"""Asked when nobody need have said that the patient came: few practices complete every appointment, Cal.com completes none."""
 _WHEN = spoken("appointment.starts_at")
 
 _INTAKE = (
@@ -28,6 +30,13 @@ _AFTER = (
         "{{ practice.name }}"
     ),
 )
+_FEEDBACK = (
+    "Thank you for your visit to {{ practice.name }}",
+    (
+        "Dear {{ patient.given_name }},\n\nplease tell us how your visit was. It takes two minutes:\n\n"
+        "https://forms.practice.example/feedback\n\n{{ practice.name }}"
+    ),
+)
 _RECALL = (
     "Time for a check-up at {{ practice.name }}",
     (
@@ -37,6 +46,16 @@ _RECALL = (
 )
 _TASK = ("Offer a new appointment", "The patient cancelled an appointment and has booked no other.")
 _AGAIN = {"event": scheduling.AppointmentBooked.type}
+_REOPENED, _MOVED, _COMPLETED, _MISSED_IT = (
+    {"event": news.type, "about": "appointment"}
+    for news in (
+        scheduling.AppointmentReopened,
+        scheduling.AppointmentRescheduled,
+        scheduling.AppointmentCompleted,
+        scheduling.AppointmentMarkedNoShow,
+    )
+)
+"""Of the visit the run is about."""
 
 
 def _recall(months: int, offset: str) -> Entry:
@@ -46,13 +65,13 @@ def _recall(months: int, offset: str) -> Entry:
             "anchor": {"of": "appointment.ends_at", "offset": offset, "at": "10:00:00"},
             "past_due": {"policy": "skip"},
         },
-        "condition": _HAS_MAIL,
+        "condition": f"{_HAS_MAIL} && {_CAME}",
         "exit": [{**_AGAIN, "when": "event.appointment_id != trigger.appointment_id"}],
         "steps": [mail("recall", *_RECALL)],
     }
     blanks = (Blank("after", "How long after", Kind.DURATION, offset, ("/trigger/anchor/offset",)), *mail_blanks("/steps/0", *_RECALL))
     title = f"Recall after {months} months"
-    said = f"Invites patients by e-mail {months} months after their visit. Whoever books meanwhile is not invited."
+    said = f"Invites patients by e-mail {months} months after their visit. Whoever books meanwhile is not invited, nor who did not come."
     return Entry(f"recall-{months}-months", Category.RECALL, title, said, definition, blanks)
 
 
@@ -74,25 +93,39 @@ ENTRIES = (
         "no-show-follow-up",
         Category.APPOINTMENTS,
         "No-show follow-up",
-        "When staff tag a patient as no-show: writes to them an hour later, and leaves a note when they have not booked again after three days.",
+        "When an appointment is marked as no-show: writes to the patient an hour later, unless the mark is taken back, and leaves a note when "
+        "they have not booked again after three days.",
         {
-            "trigger": {"kind": "event", "event": patients.PatientTagged.type},
-            "condition": 'event.tag == "no-show"',
+            "trigger": {"kind": "event", "event": scheduling.AppointmentMarkedNoShow.type},
+            "condition": "event.patient_id != null",
+            "exit": [_REOPENED, _COMPLETED, _MOVED],
             "steps": [
                 {"kind": "wait", "id": "pause", "duration": "PT1H"},
                 mail("write", *_MISSED) | {"when": _HAS_MAIL, "on_error": "skip"},
-                act("untag", "remove_tag", tag="no-show"),
                 {"kind": "wait_for", "id": "booking", "events": [_AGAIN], "look_back": "PT2H", "timeout": "P3D"},
                 act("note", "add_note", text="Did not come, and has not booked again within three days.")
                 | {"when": "steps.booking.outcome == 'timed_out'"},
             ],
         },
         (
-            Blank("tag", "Tag of a missed visit", Kind.LINE, "no-show", ("/condition",), "event.tag == {}"),
-            Blank("untag", "Tag to take away again", Kind.LINE, "no-show", ("/steps/2/parameters/tag",)),
             Blank("delay", "How long to wait first", Kind.DURATION, "PT1H", ("/steps/0/duration",)),
+            Blank("patience", "How long to wait for a booking", Kind.DURATION, "P3D", ("/steps/2/timeout",)),
             *mail_blanks("/steps/1", *_MISSED),
         ),
+    ),
+    Entry(
+        "visit-feedback",
+        Category.APPOINTMENTS,
+        "Feedback form two hours after a visit",
+        "Sends the link of your form two hours after an appointment is completed. A patient who comes several times a month gets it once.",
+        {
+            "trigger": {"kind": "event", "event": scheduling.AppointmentCompleted.type},
+            "condition": _HAS_MAIL,
+            "enrolment": {"policy": "once", "again_after": "P30D"},
+            "exit": [_REOPENED, _MISSED_IT],
+            "steps": [{"kind": "wait", "id": "pause", "duration": "PT2H"}, mail("ask", *_FEEDBACK)],
+        },
+        (Blank("delay", "How long to wait first", Kind.DURATION, "PT2H", ("/steps/0/duration",)), *mail_blanks("/steps/1", *_FEEDBACK)),
     ),
     Entry(
         "cancellation-rebooking",
@@ -118,14 +151,14 @@ ENTRIES = (
         "post-visit-follow-up",
         Category.APPOINTMENTS,
         "Two days after a visit",
-        "Asks by e-mail how the visit was, at ten in the morning two days later.",
+        "Asks by e-mail how the visit was, at ten in the morning two days later. Not sent to whoever did not come.",
         {
             "trigger": {
                 "kind": "anchored",
                 "anchor": {"of": "appointment.ends_at", "offset": "P2D", "at": "10:00:00"},
                 "past_due": {"policy": "skip"},
             },
-            "condition": _HAS_MAIL,
+            "condition": f"{_HAS_MAIL} && {_CAME}",
             "steps": [mail("ask", *_AFTER)],
         },
         (

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.contracts.patients import PatientRegistered, PatientUpdated
+from libs.contracts.patients import PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
 from libs.contracts.scheduling import AppointmentBooked, AppointmentMatched, AppointmentState
 from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.rules.definitions.definition import ScheduleTrigger
@@ -19,7 +19,7 @@ from services.workflows.rules.simulation.occurred import Occurred
 from services.workflows.rules.simulation.replaying import Replayed, longest_look_back
 from services.workflows.rules.simulation.running import NO_RESULTS, Results
 
-_PATIENT_NEWS = {PatientRegistered.type, PatientUpdated.type}
+_PATIENT_NEWS = {PatientRegistered.type, PatientUpdated.type, PatientTagged.type, PatientUntagged.type}
 _APPOINTMENT_NEWS = {event.type for event in TRIGGERS if issubclass(event, AppointmentState)}
 
 
@@ -97,4 +97,6 @@ def types_of_interest(compiled: CompiledDefinition) -> set[str]:
 
 def _times(compiled: CompiledDefinition) -> object:
     trigger = compiled.definition.trigger
-    return (trigger.cron, trigger.time_zone, trigger.for_each) if isinstance(trigger, ScheduleTrigger) else timedelta()
+    if not isinstance(trigger, ScheduleTrigger):
+        return timedelta()
+    return trigger.cron, trigger.time_zone, trigger.for_each, trigger.saved_filter

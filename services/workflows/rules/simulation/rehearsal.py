@@ -78,7 +78,7 @@ class Rehearsed:
 
 def rehearse(compiled: CompiledDefinition, trigger: Occurred, script: Script) -> Rehearsed:
     """One run from its event on. Who went through before is not asked; the event counts as the engine would have it count."""
-    run = Running(compiled, trigger.id, trigger.data, trigger.known)
+    run = Running(compiled, trigger.id, trigger.data, trigger.known, now=trigger.at)
     definition = compiled.definition
     why: tuple[SubValue, ...] = ()
     if trigger.bulk and not (isinstance(definition.trigger, EventTrigger) and definition.trigger.bulk):

@@ -132,7 +132,7 @@ class Replayed:
             return "bulk"
         seen = seen_as(name, occurred.event, occurred.known.patient)
         data = occurred.data if seen is occurred.event else seen.model_dump()
-        run = Running(compiled, occurred.id, data, occurred.known, fields=self._fields, results=results)
+        run = Running(compiled, occurred.id, data, occurred.known, fields=self._fields, results=results, now=occurred.at)
         if compiled.expressions not in bound:
             bound[compiled.expressions] = run.bind({})
         values = bound[compiled.expressions]

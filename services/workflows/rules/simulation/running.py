@@ -40,6 +40,8 @@ NO_RESULTS: Results = {}
 class Running:
     """``event_id`` and ``data`` are the event that started it, ``known`` what is known now, ``wrong`` conditions of waits that failed.
 
+    ``now`` is what its expressions see as the time: that of what happens to it.
+
     ``results`` are what its actions really came to, by step and action, where it really ran. ``fields`` are those its expressions may look at, when somebody knows that they are fewer than all.
     """
 
@@ -53,6 +55,7 @@ class Running:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     fields: Fields | None = None
     results: Results = field(default_factory=lambda: NO_RESULTS)
+    now: datetime | None = None
 
     @property
     def patient_id(self) -> UUID | None:
@@ -68,6 +71,7 @@ class Running:
 
     def move(self, event: Input, now: datetime) -> list[Effect]:
         """Give it an input; what it then wants done."""
+        self.now = now
         around = Surroundings(self.bind, self.known.appointment, self.known.practice, self.known.patient)
         self.state, effects = advance(self.compiled, self.state, event, around, now)
         for effect in effects:
@@ -76,7 +80,8 @@ class Running:
 
     def bind(self, outputs: Mapping[str, Any]) -> Any:
         known = self.known
-        values = values_for(self.fields or self.compiled.fields, self.data, known.patient, known.appointment, known.practice, outputs)
+        fields = self.fields or self.compiled.fields
+        values = values_for(fields, self.data, known.patient, known.appointment, known.practice, outputs, now=self.now)
         return self.compiled.expressions.bind(values)
 
     def _note(self, effect: Effect) -> None:
@@ -110,6 +115,7 @@ class Running:
         """What an event means to it, the exit conditions first. What started it is not what it waits for."""
         if not self.active or occurred.id == self.event_id:
             return None
+        self.now = occurred.at
         for step_id in [EXITS, *sorted(self.waits)]:
             for subject in filter(None, occurred.subjects):
                 number = self._number(step_id, occurred, subject)
@@ -159,7 +165,7 @@ class Running:
         """What the condition of a wait sees of the event that came."""
         known = occurred.known
         values = values_for(
-            rule.fields, occurred.data, known.patient, known.appointment, known.practice, self.state.outputs, self.data
+            rule.fields, occurred.data, known.patient, known.appointment, known.practice, self.state.outputs, self.data, now=self.now
         )  # fmt: skip
         return rule.expressions.bind(values)
 

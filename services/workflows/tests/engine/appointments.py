@@ -120,6 +120,28 @@ class AnchoredSuite:
         await engine.deliver(visit.moved(engine.now + 2 * DAY))
         await reminded_at(engine, visit.starts_at + timedelta(hours=2, minutes=30))
 
+    @BOTH
+    async def test_after_the_appointment_it_comes_once_however_the_visit_was_marked(self, engine: EngineDriver, form: str) -> None:
+        await engine.publish(reminder(form, anchor("PT2H", of="ends_at")))
+        visits = [await booked(engine, Visit(starts_at=engine.now + DAY)) for _ in range(3)]
+        completed, missed, corrected = visits
+        await pass_until(engine, completed.starts_at + timedelta(minutes=20))
+        await engine.deliver(completed.completed(), missed.missed(), corrected.missed(), corrected.reopened(), corrected.completed())
+        assert await reminded(engine) == 0
+        await pass_until(engine, completed.starts_at + timedelta(hours=2, minutes=30))
+        assert {request.patient_id for request in await engine.requests()} == {visit.patient_id for visit in visits}
+        await engine.pass_time(3 * DAY)
+        assert await reminded(engine) == len(visits)
+
+    async def test_after_the_appointment_its_condition_knows_who_came(self, engine: EngineDriver) -> None:
+        await engine.publish(reminder("trigger", anchor("PT2H", of="ends_at"), condition="appointment.status == 'completed'"))
+        came, missed, taken_back, _ = [await booked(engine, Visit(starts_at=engine.now + DAY)) for _ in range(4)]
+        await pass_until(engine, came.starts_at + timedelta(minutes=20))
+        await engine.deliver(came.completed(), missed.completed(), missed.missed(), taken_back.completed(), taken_back.reopened())
+        await engine.pass_time(DAY)
+        assert [request.patient_id for request in await engine.requests()] == [came.patient_id]
+        assert sorted(run.status for run in await engine.runs()) == ["completed", "completed", "completed", "running"]
+
 
 class PastDueSuite:
     @BOTH

@@ -12,7 +12,7 @@ from libs.contracts.actions import Outcome
 from libs.contracts.workflows import RunStuck
 from services.workflows.commands.watchdog import NO_ANSWER, UNKNOWN
 from services.workflows.tests.engine.driver import EngineDriver
-from services.workflows.tests.engine.world import HOURS, Visit, booked, definition, practice_created, send, wait
+from services.workflows.tests.engine.world import HAS_NO_EMAIL, HOURS, Kept, Visit, booked, definition, practice_created, send, wait
 
 DAILY = {"kind": "schedule", "cron": "0 9 * * *"}
 
@@ -45,6 +45,17 @@ class ByHandSuite:
         await engine.start(workflow, filter="patient.email != null")
         assert sorted(request.patient_id for request in await engine.requests() if request.patient_id) == sorted(found)
 
+    async def test_a_saved_filter_reaches_everybody_it_finds_by_now(self, engine: EngineDriver) -> None:
+        workflow = await engine.publish(by_hand())
+        with_mail, without = await registered(engine, Visit(), Visit(email=None))
+        kept = Kept()
+        await engine.deliver(kept.saved())
+        await engine.start(workflow, saved_filter=kept.id)
+        assert [request.patient_id for request in await engine.requests()] == [with_mail]
+        await engine.deliver(kept.changed(condition=HAS_NO_EMAIL))
+        await engine.start(workflow, saved_filter=kept.id, filter_version=2)
+        assert [request.patient_id for request in await engine.requests()] == [with_mail, without]
+
 
 class SchedulesSuite:
     async def test_every_time_once_for_the_practice_and_once_for_each_patient(self, engine: EngineDriver) -> None:
@@ -60,6 +71,20 @@ class SchedulesSuite:
         await engine.pass_time(2 * HOURS)
         asked = [(request.step_id, request.patient_id) for request in await engine.requests()]
         assert sorted(asked, key=str) == sorted([("report", None), *(("each", one) for one in people)], key=str)
+
+    async def test_a_saved_filter_says_for_whom_each_time(self, engine: EngineDriver) -> None:
+        await engine.deliver(practice_created(engine.practice))
+        with_mail, without = await registered(engine, Visit(), Visit(email=None))
+        kept = Kept()
+        await engine.deliver(kept.saved())
+        await engine.publish({"trigger": DAILY | {"for_each": "patient", "saved_filter": str(kept.id)}, "steps": [send()]})
+        await engine.pass_time(timedelta(days=1))
+        await engine.take_turns()
+        assert [request.patient_id for request in await engine.requests()] == [with_mail]
+        await engine.deliver(kept.changed(condition=HAS_NO_EMAIL))
+        await engine.pass_time(timedelta(days=1))
+        await engine.take_turns()
+        assert [request.patient_id for request in await engine.requests()] == [with_mail, without]
 
     async def test_a_run_that_goes_on_is_not_overtaken(self, engine: EngineDriver) -> None:
         await engine.deliver(practice_created(engine.practice))

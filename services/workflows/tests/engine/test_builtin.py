@@ -7,6 +7,7 @@ import pytest
 from libs.common.work import Work
 from services.workflows.tests.engine.appointments import AnchoredSuite, ClocksSuite, PastDueSuite
 from services.workflows.tests.engine.builtin import BuiltinDriver
+from services.workflows.tests.engine.catching_up import CatchingUpSuite
 from services.workflows.tests.engine.complaints import ComplaintsSuite
 from services.workflows.tests.engine.enrolling import EnrolmentSuite
 from services.workflows.tests.engine.existing import ExistingSuite
@@ -117,6 +118,9 @@ class TestWatchdog(WatchdogSuite): ...
 
 
 class TestHolding(HoldingSuite): ...
+
+
+class TestCatchingUp(CatchingUpSuite): ...
 
 
 class TestWhatPeopleComplainAbout(ComplaintsSuite): ...

@@ -9,13 +9,27 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from libs.contracts.actions import ActionDescribed
-from libs.contracts.patients import PatientDetails, PatientRegistered, PatientTagged, PatientUntagged, PatientUpdated
+from libs.contracts.conditions import Blocks
+from libs.contracts.patients import (
+    FilterVisibility,
+    PatientDetails,
+    PatientFilterChanged,
+    PatientFilterRemoved,
+    PatientFilterSaved,
+    PatientRegistered,
+    PatientTagged,
+    PatientUntagged,
+    PatientUpdated,
+)
 from libs.contracts.practices import ClosedDays, OpeningSpan, PracticeCreated
 from libs.contracts.scheduling import (
     AppointmentBooked,
     AppointmentCancelled,
+    AppointmentCompleted,
     AppointmentConfirmed,
+    AppointmentMarkedNoShow,
     AppointmentMatched,
+    AppointmentReopened,
     AppointmentRescheduled,
     AppointmentSource,
     AppointmentStatus,
@@ -182,11 +196,59 @@ class Visit:
         self.version = max(2, self.version + 1)
         return Said(uuid4(), AppointmentConfirmed(**self._state(self.version, AppointmentStatus.CONFIRMED)))
 
+    def completed(self) -> Said:
+        self.version += 1
+        return Said(uuid4(), AppointmentCompleted(**self._state(self.version, AppointmentStatus.COMPLETED)))
+
+    def missed(self) -> Said:
+        self.version += 1
+        return Said(uuid4(), AppointmentMarkedNoShow(**self._state(self.version, AppointmentStatus.NO_SHOW)))
+
+    def reopened(self, mark: AppointmentStatus = AppointmentStatus.NO_SHOW) -> Said:
+        """Booked again after it was marked."""
+        self.version += 1
+        return Said(uuid4(), AppointmentReopened(**self._state(self.version, AppointmentStatus.BOOKED), previous_status=mark))
+
     def _state(self, version: int, status: AppointmentStatus) -> dict[str, Any]:
         return {
             "appointment_id": self.appointment_id, "patient_id": self.patient_id, "version": version, "status": status,
             "source": AppointmentSource.CALCOM, "resource": "calcom/1", "title": self.title, "starts_at": self.starts_at,
             "ends_at": self.starts_at + timedelta(minutes=30), "time_zone": self.time_zone,
+        }  # fmt: skip
+
+
+HAS_EMAIL = {"blocks": {"all": [{"field": "patient.email", "operator": "is_not_empty"}]}}
+HAS_NO_EMAIL = {"blocks": {"all": [{"field": "patient.email", "operator": "is_empty"}]}}
+
+
+@dataclass
+class Kept:
+    """A filter the patients service keeps, and what it says of it."""
+
+    condition: dict[str, Any] = field(default_factory=lambda: HAS_EMAIL)
+    name: str = "By e-mail"
+    owned_by: str = "user:0198a1b2-0021-7000-8000-000000000021"
+    visibility: FilterVisibility = FilterVisibility.SHARED
+    id: UUID = field(default_factory=uuid4)
+    version: int = 1
+
+    def saved(self) -> Said:
+        return Said(uuid4(), PatientFilterSaved(**self._state()))
+
+    def changed(self, **changes: Any) -> Said:
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.version += 1
+        return Said(uuid4(), PatientFilterChanged(**self._state(), changed=list(changes)))
+
+    def removed(self) -> Said:
+        return Said(uuid4(), PatientFilterRemoved(filter_id=self.id, version=self.version))
+
+    def _state(self) -> dict[str, Any]:
+        condition = Blocks.model_validate(self.condition)
+        return {
+            "filter_id": self.id, "version": self.version, "owned_by": self.owned_by, "visibility": self.visibility, "name": self.name,
+            "condition": condition,
         }  # fmt: skip
 
 

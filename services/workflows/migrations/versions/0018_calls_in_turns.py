@@ -2,8 +2,8 @@
 
 from libs.common.migrations import global_table, run_sql
 
-revision = "0015"
-down_revision = "0014"
+revision = "0018"
+down_revision = "0017"
 
 _TABLES = """
 ALTER TABLE run_call ADD COLUMN tell_at timestamptz NOT NULL DEFAULT now(), ADD COLUMN asked integer NOT NULL DEFAULT 0,

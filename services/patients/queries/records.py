@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import select, tuple_
+from sqlalchemy import ColumnElement, select, tuple_
 
 from libs.common.work import Tx
 from services.patients.model import Patient, TimelineEntry
@@ -30,9 +30,11 @@ async def patient_by_id(patient_id: UUID, tx: Tx, *, for_update: bool = False) -
     return (await tx.session.execute(query.with_for_update() if for_update else query)).scalar_one_or_none()
 
 
-async def patients_by_name(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> list[Patient]:
-    """Ordered by family name, given name, id; one more than ``limit`` when there is more."""
+async def patients_by_name(tx: Tx, *, after: tuple[str, ...] | None, limit: int, only: ColumnElement[bool] | None = None) -> list[Patient]:
+    """Ordered by family name, given name, id; one more than ``limit`` when there is more. ``only``: those it is true of."""
     query = select(Patient).where(Patient.practice_id == tx.practice_id)
+    if only is not None:
+        query = query.where(only)
     if after is not None:
         family, given, patient_id = after
         query = query.where(tuple_(Patient.family_name, Patient.given_name, Patient.id) > (family, given, UUID(patient_id)))

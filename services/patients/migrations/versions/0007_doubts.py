@@ -1,0 +1,10 @@
+"""What is given up after a try that may have happened is unknown."""
+
+from libs.common.migrations import effect_doubts
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    effect_doubts()

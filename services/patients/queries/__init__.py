@@ -1,0 +1,1 @@
+"""Answer: named selects over patients, their timeline, tags, notes and saved filters."""
