@@ -53,10 +53,10 @@ WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
 """
 """Each time it is told, twice as long passes before it is told again."""
 _TO_THE_BACK = """
-UPDATE run_call c SET tell_at = $4, number = DEFAULT FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
+UPDATE run_call c SET tell_at = $4, number = DEFAULT, asked_first = coalesce(asked_first, $5) FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (p, r, n)
 WHERE c.practice_id = t.p AND c.run_id = t.r AND c.number = t.n
 """
-"""Who could not be told comes after all that wait in its practice, and later still when others could be."""
+"""Who could not be told comes after all that wait in its practice, and when others could be a minute later: it counts as told, and is seen to stand still."""
 _OVERDUE = """
 INSERT INTO run_call (practice_id, run_id, bulk, called_at, tell_at)
 WITH RECURSIVE practice AS (
@@ -133,7 +133,8 @@ async def call_runs(work: Work, orchestrator: Orchestrator) -> int:
     refused = [one for one in called if one not in heard]
     async with work.batch([], SYSTEM) as tx:  # dying before it tells them once more
         await tx.execute(_ASKED, *_columns(told), tx.now, ANSWERED_WITHIN, TOLD_AGAIN_WITHIN)
-        await tx.execute(_TO_THE_BACK, *_columns(refused), tx.now + ANSWERED_WITHIN if told else tx.now)
+        later, tried = (tx.now + ANSWERED_WITHIN, tx.now) if told else (tx.now, None)
+        await tx.execute(_TO_THE_BACK, *_columns(refused), later, tried)
     return len(told)
 
 

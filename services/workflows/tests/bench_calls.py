@@ -37,13 +37,15 @@ async def steps(engine: BuiltinDriver) -> int:
     return await count(engine, "step", "requested")
 
 
-async def seconds_to_first_step(engine: BuiltinDriver) -> float:
+async def to_first_step(engine: BuiltinDriver, loud: BuiltinDriver) -> tuple[float, int]:
+    """Seconds from the booking to the first step, and how many steps of the other practice came between the call and it."""
     visit, before = Visit(), await steps(engine)
     await engine.batches.handle([incoming(visit.registered().message, engine.practice)])
     began = time.perf_counter()
     await engine.batches.handle([incoming(visit.booked().message, engine.practice)])
+    ahead = await steps(loud)
     await until_async(lambda: steps(engine), lambda found: found > before, within=300, what="the first step")
-    return time.perf_counter() - began
+    return time.perf_counter() - began, await steps(loud) - ahead
 
 
 async def flood(engine: BuiltinDriver) -> None:
@@ -54,17 +56,13 @@ async def flood(engine: BuiltinDriver) -> None:
 
 
 async def beside(loud: BuiltinDriver, quiet: BuiltinDriver, what: str) -> None:
-    """Prints how long the quiet practice waits, and how many of the flood had their first step by then."""
-    began, ahead, waits = time.perf_counter(), [], []
-    for _ in range(ONE_AFTER_THE_OTHER):
-        before = await steps(loud)
-        waits.append(await seconds_to_first_step(quiet))
-        ahead.append(await steps(loud) - before)
+    began = time.perf_counter()
+    waits, ahead = zip(*[await to_first_step(quiet, loud) for _ in range(ONE_AFTER_THE_OTHER)], strict=True)
     done = await steps(loud)
     await until_async(lambda: steps(loud), lambda found: found == FLOOD, within=600, what="the flood")
     print(  # noqa: T201
         f"\n{what}: first {waits[0]:.2f} s, median {median(waits):.2f} s, longest {max(waits):.2f} s; steps of the flood meanwhile: first {ahead[0]}, "
-        f"most {max(ahead)}; of it {done} done by then, all after {time.perf_counter() - began:.0f} s"
+        f"median {median(ahead):.0f}, most {max(ahead)}; of it {done} done by then, all after {time.perf_counter() - began:.0f} s"
     )
 
 
@@ -74,7 +72,8 @@ async def test_calls(work: Work, tmp_path: Path) -> None:
     async with on_temporal(quiet, tmp_path):
         loud.orchestration = quiet.orchestration
         loud._start()
-        print(f"\nalone: {median([await seconds_to_first_step(quiet) for _ in range(ONE_AFTER_THE_OTHER)]):.2f} s")  # noqa: T201
+        alone = [(await to_first_step(quiet, loud))[0] for _ in range(ONE_AFTER_THE_OTHER)]
+        print(f"\nalone: median {median(alone):.2f} s")  # noqa: T201
         await flood(loud)
         await beside(loud, quiet, f"beside {FLOOD} called runs of another practice")
 
@@ -85,7 +84,7 @@ async def test_timers(work: Work, tmp_path: Path) -> None:
     async with on_temporal(quiet, tmp_path):
         loud.orchestration = quiet.orchestration
         loud._start()
-        await seconds_to_first_step(quiet)
+        await to_first_step(quiet, loud)
         await flood(loud)
         await until_async(lambda: steps(loud), lambda found: found > 0, within=300, what="the first timer")
-        await beside(loud, quiet, f"beside {FLOOD} timers of another practice that ring at once")
+        await beside(loud, quiet, f"beside {FLOOD} timers of another practice, while they ring")

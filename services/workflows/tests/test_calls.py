@@ -215,6 +215,21 @@ class TestASilentEngine:
             engine.now += ANSWERED_WITHIN
         assert await engine.stuck() == [run.id]
 
+    async def test_is_one_that_cannot_be_told_of_a_run(self, engine: Flooded) -> None:
+        await booked(engine)
+        (run,) = await engine.runs()
+
+        class Choosy(Listening):
+            async def look(self, called: list[Called]) -> list[Called]:
+                return await super().look([one for one in called if one.run_id != run.id])
+
+        engine.orchestrator = Choosy()
+        for _ in range(int(TAKEN_UP / ANSWERED_WITHIN) + 2):
+            await booked(engine)
+            await engine.answered(*await engine.told())
+            engine.now += ANSWERED_WITHIN
+        assert await engine.stuck() == [run.id]
+
     async def test_is_not_called_again_by_who_looks_after_runs_that_wait_their_turn(self, engine: Flooded) -> None:
         await booked(engine)
         assert len(await engine.told()) == 1
