@@ -14,6 +14,7 @@ from deploy.render import DEPLOY
 
 MODULE = DEPLOY / "temporal"
 PACKAGE = "github.com/temporalio/cli/cmd/temporal"
+FAIR = ("--dynamic-config-value", "matching.enableFairness=true")
 
 
 def place(cache: Path) -> Path:
@@ -54,8 +55,8 @@ def _go() -> str:
 
 
 def server_command(program: Path, *, port: int, database: Path | None, ip: str = "127.0.0.1", ui_port: int | None = None) -> list[str]:
-    """A server of one process that keeps everything in one file; without ``database`` in memory."""
-    command = [str(program), "server", "start-dev", "--ip", ip, "--port", str(port), "--log-level", "warn"]
+    """A server of one process that keeps everything in one file; without ``database`` in memory. Practices take turns in its queues."""
+    command = [str(program), "server", "start-dev", "--ip", ip, "--port", str(port), "--log-level", "warn", *FAIR]
     command += ["--headless"] if ui_port is None else ["--ui-ip", ip, "--ui-port", str(ui_port)]
     return command if database is None else [*command, "--db-filename", str(database)]
 

@@ -198,6 +198,20 @@ class ActionFinished(ActionResult, type="vantage.workflows.action-finished.v1", 
     """What became of an action of the workflows service."""
 
 
+class RunViewed(Event, type="vantage.workflows.run-viewed.v1", subject="run/{run_id}"):
+    """Somebody read what a run asked for and what came of it."""
+
+    run_id: UUID
+    patient_id: UUID | None = None
+
+
+class PatientsPreviewed(Event, type="vantage.workflows.patients-previewed.v1", subject="workflow/{workflow_id}"):
+    """Somebody looked whom a filter finds. ``patient_ids`` are those shown by name."""
+
+    workflow_id: UUID
+    patient_ids: list[UUID]
+
+
 class ExplanationsViewed(Event, type="vantage.workflows.explanations-viewed.v1", subject="explanations/viewed"):
     """Somebody read what was decided about events and what was known then. ``view``: explanations, dry_run or backtest.
 

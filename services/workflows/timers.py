@@ -11,7 +11,7 @@ from services.workflows.commands import jobs as working
 from services.workflows.commands import schedules
 from services.workflows.commands.bulk import bulk_chunk
 from services.workflows.commands.existing import include_chunk
-from services.workflows.commands.handover import CALLS, Orchestrator, call_runs
+from services.workflows.commands.handover import Orchestrator, call_runs
 from services.workflows.commands.history import FORGOTTEN_AT_ONCE, forget_old
 from services.workflows.commands.jobs import Do
 from services.workflows.commands.manual import start_chunk
@@ -21,6 +21,7 @@ from services.workflows.commands.timers import CLAIM, fire_due, seconds_until_ne
 from services.workflows.commands.watchdog import look_after, next_practices
 from services.workflows.rules.expressions.engines import Engine
 
+TOLD_AGAIN_SECONDS = 0.1
 LOOKED_AT = 20
 """Practices of one round of the watchdog."""
 
@@ -59,8 +60,8 @@ async def forget_history(work: Work) -> float | None:
 
 
 async def call_durable_runs(work: Work, orchestrator: Orchestrator) -> float | None:
-    """Returns when to come back: at once while there are many."""
-    return 0.0 if await call_runs(work, orchestrator) >= CALLS else None
+    """Returns when to come back: soon while somebody is told, since who answers makes room for the next."""
+    return TOLD_AGAIN_SECONDS if await call_runs(work, orchestrator) else None
 
 
 class Watch:

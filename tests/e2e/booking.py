@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,8 @@ TWO_MAILS: dict[str, Any] = {
 """Its runs are in flight for a while: asked for, waiting, asked for again."""
 
 SUBJECTS = ("Before your visit", "Please confirm")
+_FIRST = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+_TIMES = itertools.count()
 
 
 def patients(client: Client, practice: Practice, count: int) -> list[str]:
@@ -56,8 +59,8 @@ def patients(client: Client, practice: Practice, count: int) -> list[str]:
 
 
 def book_until_taken(stack: Stack, practice: Practice, email: str) -> str:
-    """Book on Cal.com's page; while the webhook is not answered 204, Cal.com sends it again. Returns the booking's uid."""
-    start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    """Book a time nobody else has on Cal.com's page; while the webhook is not answered 204, Cal.com sends it again. Returns the booking's uid."""
+    start = _FIRST + timedelta(minutes=31) * next(_TIMES)
     body = {
         "name": "Test", "email": email, "start": start.isoformat(), "host": secrets.randbelow(2**31),
         "url": f"{stack.state.gateway}/webhooks/calcom/{practice.id}", "secret": practice.calcom_secret,
@@ -83,13 +86,6 @@ def wrong_mails(stack: Stack, emails: list[str]) -> dict[tuple[str, str], int]:
     accepted = stack.client.simulator("sendgrid", "GET", "accepted")
     found = Counter((mail["personalizations"][0]["to"][0]["email"], mail["subject"]) for mail in accepted)
     return {(email, subject): found[email, subject] for email in emails for subject in SUBJECTS if found[email, subject] != 1}
-
-
-def under_way(stack: Stack, practices: list[Practice]) -> int:
-    """How many of their runs have not ended."""
-    sql = "SELECT count(*) FROM workflows.run WHERE status = 'running' AND practice_id = ANY(%s::uuid[])"
-    count: int = stack.sql(sql, [practice.id for practice in practices])[0][0]
-    return count
 
 
 def silent_runs(stack: Stack) -> list[tuple[Any, ...]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from deploy.demo.journey import Practice, set_up
 from libs.contracts.topics import SERVICES, topics_read_by
 from libs.testing.probe import until
 from libs.testing.stack import Stack
-from tests.e2e.booking import SUBJECTS, TWO_MAILS, book_until_taken, mails_to, patients, silent_runs, under_way, wrong_mails
+from tests.e2e.booking import book_until_taken
+from tests.e2e.deeds import DEEDS, Party, Person, party, people_of, whims
+from tests.e2e.judge import assert_done, come_to_their_ends
+from tests.e2e.outside import Outside, outside_of
 
 READERS = tuple(service for service in SERVICES if topics_read_by(service))
 BOOKINGS = 20
@@ -50,43 +55,59 @@ def hear_everything_again(stack: Stack) -> int:
         stack.system.supervisor.start(*READERS)
 
 
-def heard(stack: Stack) -> dict[str, int]:
-    """How much was said, by whom; how much the provider accepted, and the ledger holds."""
-    said = {service: stack.sql(f"SELECT count(*) FROM {service}.outbox")[0][0] for service in SERVICES}
-    accepted = len(stack.client.simulator("sendgrid", "GET", "accepted"))
-    return said | {"accepted": accepted, "entered": stack.sql("SELECT count(*) FROM audit.entry")[0][0]}
+def heard(stack: Stack, outside: Outside) -> dict[str, Any]:
+    """How much was said, by whom; how much the other sides did, and how often; how much the ledger holds."""
+    said: dict[str, Any] = {service: stack.sql(f"SELECT count(*) FROM {service}.outbox")[0][0] for service in SERVICES}
+    accepted = {provider: stack.client.simulator(provider, "GET", "accepted") for provider in ("sendgrid", "retell", "calcom")}
+    done = {provider: len(lines) for provider, lines in accepted.items()} | {"requests": dict(outside.taken)}
+    cancelled = sum(booking["status"] == "cancelled" for booking in accepted["calcom"])
+    return said | done | {"cancelled": cancelled, "entered": stack.sql("SELECT count(*) FROM audit.entry")[0][0]}
+
+
+@pytest.fixture(scope="module")
+def outside(stack: Stack) -> Iterator[Outside]:
+    with outside_of(stack) as outside:
+        yield outside
+
+
+@pytest.fixture(scope="module")
+def everything(stack: Stack, outside: Outside) -> Party:
+    """Each of its runs does every deed."""
+    return party(stack, outside, *DEEDS)
 
 
 class TestHearingEverythingAgain:
-    def test_says_nothing_and_sends_nothing(self, stack: Stack) -> None:
-        practice, emails = self._booked(stack)
-        self._all_mails(stack, emails)
-        until(lambda: under_way(stack, [practice]), lambda count: count == 0, what="every run at its end")
+    def test_says_nothing_and_does_nothing(self, stack: Stack, outside: Outside, everything: Party) -> None:
+        people = self._booked(stack, everything)
+        assert_done(stack, outside, people, come_to_their_ends(stack, outside, people))
+        self._reported(stack, people)
         stack.drained()
-        before = heard(stack)
+        before = heard(stack, outside)
         assert hear_everything_again(stack) > sum(before[service] for service in SERVICES), "most messages have several readers"
         until(lambda: behind(stack), lambda count: count == 0, within=120, what="everything heard again")
         stack.drained()
-        assert heard(stack) == before
+        assert heard(stack, outside) == before
 
-    def test_in_the_middle_of_runs_changes_nothing_for_them(self, stack: Stack) -> None:
-        _, emails = self._booked(stack)
-        hear_everything_again(stack)
-        self._all_mails(stack, emails)
-        assert silent_runs(stack) == []
-
-    @staticmethod
-    def _booked(stack: Stack) -> tuple[Practice, list[str]]:
-        practice = set_up(stack.client, stack.state, workflow=TWO_MAILS)
-        emails = patients(stack.client, practice, BOOKINGS)
-        stack.drained()
-        for email in emails:
-            book_until_taken(stack, practice, email)
-        return practice, emails
+    def test_in_the_middle_of_runs_changes_nothing_for_them(self, stack: Stack, outside: Outside, everything: Party) -> None:
+        with whims(stack):
+            people = self._booked(stack, everything)
+            hear_everything_again(stack)
+            shown = come_to_their_ends(stack, outside, people)
+        until(lambda: behind(stack), lambda count: count == 0, within=120, what="everything heard again")
+        assert_done(stack, outside, people, shown)
 
     @staticmethod
-    def _all_mails(stack: Stack, emails: list[str]) -> None:
-        expected = len(emails) * len(SUBJECTS)
-        until(lambda: mails_to(stack, emails).total(), lambda count: count == expected, within=90, what=f"{expected} e-mails")
+    def _reported(stack: Stack, people: list[tuple[Party, Person]]) -> None:
+        """Of each call everything there is to report has been."""
+        open_calls = (
+            "SELECT count(*) FROM scheduling.call c JOIN scheduling.call_due d ON d.call_id = c.id WHERE c.patient_id = ANY(%s::uuid[])"
+        )
+        until(lambda: stack.sql(open_calls, [person.id for _, person in people])[0][0], lambda count: count == 0, what="the calls' reports")
+
+    @staticmethod
+    def _booked(stack: Stack, everything: Party) -> list[tuple[Party, Person]]:
+        people = people_of(stack, [everything], BOOKINGS)
         stack.drained()
-        assert wrong_mails(stack, emails) == {}
+        for _, person in people:
+            book_until_taken(stack, everything.practice, person.email)
+        return people

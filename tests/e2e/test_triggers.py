@@ -70,6 +70,24 @@ class TestByHand:
         stack.drained()
         assert mails_about(stack, practice, "Many by hand") == emails
 
+    def test_for_those_a_saved_filter_finds_as_the_list_shows_them(self, stack: Stack, practice: Practice) -> None:
+        meant = {register(stack, practice, "Saved")["id"] for _ in range(2)}
+        workflow = publish(stack, practice, "Saved", {"trigger": MANUAL, "steps": [mail("By a saved filter")]})
+        block = {"field": "patient.family_name", "operator": "equals", "value": "saved", "ignore_case": True}
+        wish = {"name": "Saved", "visibility": "shared", "condition": {"blocks": {"all": [block]}}}
+        kept = call(stack, practice, "POST", "/v1/patient-filters", wish)
+        assert {one["id"] for one in items(stack, practice, "/v1/patients", saved_filter=kept["id"])} == meant
+        path, wanted = f"/v1/workflows/{workflow}/runs", {"saved_filter": kept["id"], "filter_version": 1}
+
+        def previewed() -> bool:
+            answer = stack.client.ask("POST", f"{path}/preview", practice.admin, wanted)
+            assert answer.status_code == 200 or answer.json()["code"] == "saved_filter_not_yet"
+            return answer.status_code == 200 and {one["id"] for one in answer.json()["first"]} == meant
+
+        stack.client.until("the filter and its patients", previewed)
+        job = finished_job(stack, practice, call(stack, practice, "POST", path, wanted)["job"]["id"])
+        assert (job["done"], job["failed"], job["wish"]["saved_filter"]["name"]) == (2, 0, "Saved")
+
 
 @pytest.fixture(scope="module")
 def address(stack: Stack, practice: Practice) -> tuple[str, Webhook, str]:

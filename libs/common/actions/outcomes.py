@@ -30,9 +30,23 @@ class Attempt(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     NOT_SENT = "not_sent"
+    """It did not happen; the same may work later."""
     LOST = "lost"
+    """Perhaps it happened: only the other side's records can tell."""
     REPEATABLE = "repeatable"
     """Lost, of an action that may be repeated under the same effect key."""
+
+
+def attempt_of(status: int) -> Attempt:
+    """What a provider's HTTP status says about whether the request took effect.
+
+    429 (too often, or too many at once) and 503 come before it does. Another 5xx may come after it, so nobody knows: never repeated blindly.
+    """
+    if status in {200, 201, 202}:
+        return Attempt.ACCEPTED
+    if status in {429, 503}:
+        return Attempt.NOT_SENT
+    return Attempt.REFUSED if 400 <= status < 500 else Attempt.LOST
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from libs.common.actions import ActionPlugin, Effect, NewsAwaited, NotSent, OutcomeUnknown, Rejected
-from libs.common.actions.outcomes import RETRY_LIMIT, RETRY_LIMIT_SECONDS, Attempt, EffectState, next_state, retry_pause
+from libs.common.actions.outcomes import RETRY_LIMIT, RETRY_LIMIT_SECONDS, Attempt, EffectState, attempt_of, next_state, retry_pause
 from libs.common.actions.performing import Performing
 from libs.common.auth import Principal
 from libs.common.errors import Refused, Unavailable
@@ -27,6 +27,20 @@ from libs.contracts.actions import ActionResult, Outcome
 from libs.testing.fixtures import incoming
 from libs.testing.probe import until_async
 from libs.testing.stage import Stage
+
+
+class TestAttemptOf:
+    @pytest.mark.parametrize(
+        ("attempt", "statuses"),
+        [
+            (Attempt.ACCEPTED, [200, 201, 202]),
+            (Attempt.NOT_SENT, [429, 503]),
+            (Attempt.REFUSED, [400, 401, 402, 403, 404, 413, 422, 498]),
+            (Attempt.LOST, [204, 302, 500, 502, 504]),
+        ],
+    )
+    def test_says_whether_the_request_may_have_taken_effect(self, attempt: Attempt, statuses: list[int]) -> None:
+        assert {attempt_of(status) for status in statuses} == {attempt}
 
 
 class TestNextState:

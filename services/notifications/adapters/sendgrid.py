@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 from sendgrid.helpers.mail import Content, CustomArg, From, Mail, Subject, To
 
+from libs.common.actions.outcomes import Attempt, attempt_of
+from libs.common.outbound.client import never_sent
 from libs.common.telemetry import context_of, failed, span
-from services.notifications.rules.mail import Attempt, Email, ProviderAnswer, answer_to
+from services.notifications.rules.mail import Email, ProviderAnswer
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 EFFECT_ARG = "vantage_effect"
@@ -71,7 +72,7 @@ class SendGrid:
                 answer = await self._post("/v3/mail/send", email.api_key, request_body(email))
             except httpx.HTTPError as error:
                 failed(current, error)
-                if _never_connected(error):
+                if never_sent(error):
                     return ProviderAnswer(Attempt.NOT_SENT, code="provider_unreachable")
                 # The request was (perhaps) written and no answer came: SendGrid may have it.
                 return ProviderAnswer(Attempt.LOST, code="provider_answer_lost")
@@ -93,16 +94,8 @@ class SendGrid:
         return await self._client.post(self._url + path, json=body, headers={"authorization": f"Bearer {api_key}"})
 
 
-def _never_connected(error: httpx.HTTPError) -> bool:
-    """Whether there was no connection to write to.
-
-    The transport's own exceptions cannot tell: it calls a connection cut after the request ``ConnectTimeout`` too.
-    """
-    return isinstance(error.__cause__, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
-
-
 def _read(answer: httpx.Response) -> ProviderAnswer:
-    attempt = answer_to(answer.status_code)
+    attempt = attempt_of(answer.status_code)
     if attempt is Attempt.ACCEPTED:
         return ProviderAnswer(attempt, provider_message_id=answer.headers.get("x-message-id", ""))
     retry_after = answer.headers.get("retry-after", "")

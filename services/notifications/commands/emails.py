@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from libs.common.actions import Effect, NewsAwaited, NotSent, OutcomeUnknown, Rejected, Request, Settled
+from libs.common.actions.outcomes import Attempt
 from libs.common.command import LINE_SCHEMA, TEXT_SCHEMA, Command, Line, Text
 from libs.common.errors import Refused
 from libs.common.secrets import SealBroken, SecretBox
@@ -16,7 +17,7 @@ from libs.common.work import Tx, Work
 from libs.contracts.actions import Outcome
 from libs.contracts.notifications import EmailAccepted, MessageStatus
 from services.notifications.commands.settings import PURPOSE, EmailNotConfigured
-from services.notifications.rules.mail import Attempt, Email, ProviderAnswer
+from services.notifications.rules.mail import Email, ProviderAnswer
 
 PROVIDER = "sendgrid"
 _CONTACTS = """
@@ -163,7 +164,7 @@ async def send_email(parameters: SendEmail, effect: Effect, work: Work, mailer: 
             raise EmailRejected(answer.code)
         case Attempt.NOT_SENT:
             raise EmailNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Attempt.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise EmailUnknown(answer.code)
 
 

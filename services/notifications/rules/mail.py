@@ -6,13 +6,13 @@ import base64
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from libs.common.actions.outcomes import Attempt
 from libs.contracts.notifications import MessageStatus
 
 _ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[^\s@<>\"(),:;\\\[\]]{1,250}\.[^\s@<>\"(),:;\\\[\]]{2,63}")
@@ -49,15 +49,6 @@ class Report:
     reason_code: str | None
 
 
-class Attempt(StrEnum):
-    """What one call to a provider came to."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    NOT_SENT = "not_sent"
-    LOST = "lost"
-
-
 @dataclass(frozen=True)
 class ProviderAnswer:
     """The outcome of one call: ``code`` says why it was not accepted, ``provider_message_id`` what it is called there."""
@@ -89,21 +80,6 @@ def verification_key(public_key: str) -> ec.EllipticCurvePublicKey:
         message = "this is not a P-256 public key"
         raise ValueError(message)
     return key
-
-
-def answer_to(status: int) -> Attempt:
-    """What an HTTP status says about whether the e-mail is on its way.
-
-    202 is the only yes (200 is the sandbox's: taken, not sent). 429 and 503 come before anything is queued and may be
-    repeated. Another 5xx may come after the e-mail was queued: nobody knows, so it is LOST, never repeated blindly.
-    """
-    if status in {200, 202}:
-        return Attempt.ACCEPTED
-    if status in {429, 503}:
-        return Attempt.NOT_SENT
-    if 400 <= status < 500:
-        return Attempt.REFUSED
-    return Attempt.LOST
 
 
 _RANK = {

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+from libs.common.actions.outcomes import Attempt
 from libs.testing.serving import serving
 from libs.testing.simulators.sendgrid import SendGridSimulator
-from services.notifications.rules.mail import Attempt, Email, ProviderAnswer
+from services.notifications.rules.mail import Email, ProviderAnswer
 
 API_KEY = "SG.test-key-of-a-practice"
 SETTINGS = {"api_key": API_KEY, "sender_email": "intake@lindenhof.example", "sender_name": "Lindenhof"}

@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.actions.outcomes import Attempt
 from libs.contracts.notifications import MessageStatus
 from libs.testing.simulators.sendgrid import SendGridSimulator
 from services.notifications.adapters import sendgrid as adapter
 from services.notifications.adapters.sendgrid import SendGrid, request_body
 from services.notifications.adapters.sendgrid_events import WebhookMalformed, WebhookRefused, read, verify
-from services.notifications.rules.mail import Attempt, Email
+from services.notifications.rules.mail import Email
 from services.notifications.tests.provider import API_KEY, running
 from services.notifications.tests.test_rules import spki
 

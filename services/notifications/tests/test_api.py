@@ -14,11 +14,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from libs.common.actions.outcomes import Attempt
 from libs.contracts.actions import Outcome
 from libs.contracts.envelope import Message
 from libs.contracts.notifications import ActionFinished, EmailStatusChanged, MessageStatus
 from libs.testing.fixtures import incoming
-from services.notifications.rules.mail import Attempt, ProviderAnswer
+from services.notifications.rules.mail import ProviderAnswer
 from services.notifications.tests.provider import API_KEY, SETTINGS
 from services.notifications.tests.test_adapters import KEY
 from services.notifications.tests.test_rules import spki

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import web
 
+from libs.common.actions.outcomes import Attempt
 from libs.common.auth import Principal
 from libs.common.secrets import SecretBox
 from libs.common.work import Work
@@ -21,7 +22,7 @@ from libs.testing.fixtures import SECRETS_KEYS
 from services.notifications.actions import CREATE_TASK, HTTP_REQUEST, SEND_EMAIL
 from services.notifications.adapters.requests import Requests
 from services.notifications.commands.settings import ConfigureEmail, configure_email
-from services.notifications.rules.mail import Attempt, Email, ProviderAnswer
+from services.notifications.rules.mail import Email, ProviderAnswer
 from services.notifications.tests.provider import SETTINGS
 from services.notifications.tests.test_adapters import KEY
 from services.notifications.tests.test_rules import spki

@@ -1,4 +1,4 @@
-"""What a provider's answer means, how reports order, what settings may be."""
+"""How reports order, what settings may be."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from libs.contracts.notifications import MessageStatus
 from services.notifications.rules.mail import (
-    Attempt,
-    answer_to,
     later_status,
     possible_api_key,
     sender_address,
@@ -27,19 +25,6 @@ STATUSES = st.sampled_from(list(MessageStatus))
 def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(public).decode()
-
-
-class TestAnswer:
-    @pytest.mark.parametrize(
-        ("status", "attempt"),
-        [
-            (200, Attempt.ACCEPTED), (202, Attempt.ACCEPTED), (429, Attempt.NOT_SENT), (503, Attempt.NOT_SENT), (400, Attempt.REFUSED),
-            (401, Attempt.REFUSED), (403, Attempt.REFUSED), (413, Attempt.REFUSED), (500, Attempt.LOST), (502, Attempt.LOST), (504, Attempt.LOST),
-            (302, Attempt.LOST), (204, Attempt.LOST),
-        ],
-    )  # fmt: skip
-    def test_says_whether_the_mail_may_be_on_its_way(self, status: int, attempt: Attempt) -> None:
-        assert answer_to(status) is attempt
 
 
 class TestLaterStatus:

@@ -13,7 +13,7 @@ import pytest
 
 from libs.common.access import follow_access
 from libs.common.actions.dispatcher import Dispatcher
-from libs.common.actions.outcomes import RETRY_LIMIT
+from libs.common.actions.outcomes import RETRY_LIMIT, Attempt
 from libs.common.actions.performing import Performing
 from libs.common.auth import Principal
 from libs.common.messaging import Consumer, Incoming
@@ -31,7 +31,7 @@ from libs.testing.postgres import TestDatabase
 from services.notifications import consumers
 from services.notifications.actions import SEND_EMAIL
 from services.notifications.commands.settings import ConfigureEmail, configure_email
-from services.notifications.rules.mail import Attempt, ProviderAnswer
+from services.notifications.rules.mail import ProviderAnswer
 from services.notifications.tests.provider import SETTINGS, ToldMailer
 from services.notifications.tests.test_adapters import KEY
 from services.notifications.tests.test_rules import spki

@@ -38,8 +38,12 @@ class FilterNameTaken(Conflict):
     """There is a filter of this name already."""
 
 
+class SharedByAdmins(Forbidden):
+    """Shared filters are kept by practice admins: workflows go to the patients they find. One's own may be private."""
+
+
 class FilterOfAnother(Forbidden):
-    """A shared filter is changed and removed by whoever saved it, or a practice admin; only the former makes it private."""
+    """Only who saved a filter makes it private."""
 
 
 class TooManyFilters(Refused):
@@ -95,7 +99,8 @@ class FilterView(BaseModel):
 
 
 async def save_filter(cmd: SaveFilter, tx: Tx) -> FilterView:
-    """Raises ``ConditionInvalid``, ``FilterNameTaken``, ``TooManyFilters``."""
+    """Raises ``SharedByAdmins``, ``ConditionInvalid``, ``FilterNameTaken``, ``TooManyFilters``."""
+    _may_keep(cmd.visibility, tx)
     _check(cmd.condition)
     saved = SavedFilter(
         practice_id=tx.practice_id, id=tx.new_id(), version=1, owned_by=tx.principal.actor, key=tag_key(cmd.name), **cmd.model_dump(mode="json"),
@@ -109,12 +114,13 @@ async def save_filter(cmd: SaveFilter, tx: Tx) -> FilterView:
 
 
 async def change_filter(filter_id: UUID, cmd: ChangeFilter, tx: Tx, *, if_version: int | None = None) -> FilterView:
-    """Raises ``FilterNotFound``, ``VersionMismatch``, ``FilterOfAnother``, ``ConditionInvalid``, ``FilterNameTaken``, ``TooManyFilters``."""
+    """Raises ``FilterNotFound``, ``VersionMismatch``, ``SharedByAdmins``, ``FilterOfAnother``, ``ConditionInvalid``, ``FilterNameTaken``, ``TooManyFilters``."""
     if cmd.condition is not None:
         _check(cmd.condition)
     saved = await _held(filter_id, tx, if_version)
     changes = cmd.changes()
     visibility = changes.get("visibility", saved.visibility)
+    _may_keep(visibility, tx)
     if visibility != saved.visibility and saved.owned_by != tx.principal.actor:
         raise FilterOfAnother(pointer="/visibility")
     await _check_name(saved.id, changes.get("name", saved.name), visibility, saved.owned_by, tx)
@@ -125,7 +131,7 @@ async def change_filter(filter_id: UUID, cmd: ChangeFilter, tx: Tx, *, if_versio
 
 
 async def remove_filter(filter_id: UUID, tx: Tx, *, if_version: int | None = None) -> None:
-    """Raises ``FilterNotFound``, ``VersionMismatch``, ``FilterOfAnother``."""
+    """Raises ``FilterNotFound``, ``VersionMismatch``, ``SharedByAdmins``."""
     saved = await _held(filter_id, tx, if_version)
     await tx.session.delete(saved)
     tx.emit(PatientFilterRemoved(filter_id=saved.id, version=saved.version))
@@ -160,11 +166,15 @@ async def _held(filter_id: UUID, tx: Tx, if_version: int | None) -> SavedFilter:
     saved = await filter_by_id(filter_id, tx, for_update=True)
     if saved is None:
         raise FilterNotFound
-    if saved.owned_by != tx.principal.actor and tx.principal.role not in {Role.PRACTICE_ADMIN, Role.VANTAGE_ADMIN}:
-        raise FilterOfAnother
+    _may_keep(saved.visibility, tx)
     if if_version is not None and saved.version != if_version:
         raise VersionMismatch
     return saved
+
+
+def _may_keep(visibility: str, tx: Tx) -> None:
+    if visibility == FilterVisibility.SHARED and tx.principal.role not in {Role.PRACTICE_ADMIN, Role.VANTAGE_ADMIN}:
+        raise SharedByAdmins(pointer="/visibility")
 
 
 async def _in_turn(tx: Tx) -> None:

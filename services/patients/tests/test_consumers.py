@@ -15,7 +15,15 @@ from libs.common.service import Service
 from libs.common.work import Work
 from libs.contracts.actions import Outcome
 from libs.contracts.envelope import Message
-from libs.contracts.notifications import EmailAccepted, EmailStatusChanged, MessageStatus
+from libs.contracts.notifications import (
+    EmailAccepted,
+    EmailStatusChanged,
+    MessageStatus,
+    TaskCompleted,
+    TaskCreated,
+    TaskReopened,
+    TaskUpdated,
+)
 from libs.contracts.patients import ActionFinished, PatientRecordViewed, PatientUpdated, PerformAction
 from libs.contracts.scheduling import (
     AppointmentBooked,
@@ -102,6 +110,23 @@ class TestTimeline:
         entries = await timeline(client, patient, as_user)
         assert [entry["kind"] for entry in entries] == ["appointment-completed", "appointment-reopened", "appointment-marked-no-show"]
         assert [entry["details"]["status"] for entry in entries] == ["completed", "booked", "no_show"]
+
+    async def test_tells_what_became_of_a_task_about_the_patient(
+        self, service: Service, client: httpx.AsyncClient, patient: UUID, practice: UUID, as_user: Headers
+    ) -> None:
+        task = {"task_id": uuid4(), "patient_id": patient}
+        told: list[Message] = [
+            TaskCreated(**task, title="Call Mira Holm"),
+            TaskUpdated(**task, title="Call Mira Holm today", changed=["title"]),
+            TaskCompleted(**task),
+            TaskReopened(**task),
+        ]
+        times = [(datetime.now(UTC) + timedelta(seconds=number)).isoformat() for number in range(len(told))]
+        await service.batches.handle([incoming(event, practice, ce_time=at) for event, at in zip(told, times, strict=True)])
+        entries = await timeline(client, patient, as_user)
+        assert [entry["kind"] for entry in entries] == ["task-reopened", "task-completed", "task-updated", "task-created"]
+        assert entries[2]["details"]["changed"] == ["title"]
+        assert "Holm" not in str(entries)
 
     async def test_repeats_nothing_personal(
         self, service: Service, client: httpx.AsyncClient, patient: UUID, practice: UUID, as_user: Headers

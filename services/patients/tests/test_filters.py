@@ -63,6 +63,11 @@ async def colleague(join: Join, practice: UUID) -> Headers:
     return await join(Role.REGULAR_USER, practice)
 
 
+@pytest.fixture
+async def another_admin(join: Join, practice: UUID) -> Headers:
+    return await join(Role.PRACTICE_ADMIN, practice)
+
+
 async def people(work: Work, practice: UUID) -> None:
     async with work(Principal.system("test", practice)) as tx:
         for person in PEOPLE:
@@ -75,8 +80,8 @@ async def people(work: Work, practice: UUID) -> None:
 
 
 class TestSave:
-    async def test_is_kept_as_it_was_written_and_said_once(self, client: Client, as_user: Headers, practice: UUID, outbox: Outbox) -> None:
-        headers = {**as_user, "Idempotency-Key": str(uuid4())}
+    async def test_is_kept_as_it_was_written_and_said_once(self, client: Client, as_admin: Headers, practice: UUID, outbox: Outbox) -> None:
+        headers = {**as_admin, "Idempotency-Key": str(uuid4())}
         answers = [await client.post(PATH, json=wish(" Recall  by mail "), headers=headers) for _ in range(2)]
         view = answers[0].json()
         assert (answers[0].status_code, answers[0].headers["etag"], answers[0].headers["location"]) == (201, '"1"', f"{PATH}/{view['id']}")
@@ -88,8 +93,8 @@ class TestSave:
             )
         ]  # fmt: skip
 
-    async def test_is_private_unless_one_says_otherwise(self, client: Client, as_user: Headers) -> None:
-        view = (await client.post(PATH, json={"name": "Mine", "condition": RECALL}, headers=as_user)).json()
+    async def test_is_private_unless_one_says_otherwise(self, client: Client, as_admin: Headers) -> None:
+        view = (await client.post(PATH, json={"name": "Mine", "condition": RECALL}, headers=as_admin)).json()
         assert view["visibility"] == "private"
 
     @pytest.mark.parametrize(
@@ -118,15 +123,15 @@ class TestSave:
         ],
     )
     async def test_points_at_what_means_nothing_and_keeps_nothing(
-        self, condition: Any, pointer: str, client: Client, as_user: Headers, practice: UUID, outbox: Outbox
+        self, condition: Any, pointer: str, client: Client, as_admin: Headers, practice: UUID, outbox: Outbox
     ) -> None:
-        answer = await client.post(PATH, json=wish(condition=condition), headers=as_user)
+        answer = await client.post(PATH, json=wish(condition=condition), headers=as_admin)
         assert refusal(answer) == (422, "condition_invalid", [pointer])
         assert await outbox(practice) == []
 
-    async def test_names_every_fault_at_once_with_what_may_help(self, client: Client, as_user: Headers) -> None:
+    async def test_names_every_fault_at_once_with_what_may_help(self, client: Client, as_admin: Headers) -> None:
         condition = whole(block("emial", "is_empty"), block("email", "start_with", "x"))
-        errors = (await client.post(PATH, json=wish(condition=condition), headers=as_user)).json()["errors"]
+        errors = (await client.post(PATH, json=wish(condition=condition), headers=as_admin)).json()["errors"]
         assert [(error["code"], error["hint"]) for error in errors] == [
             ("unknown_field", "did you mean 'patient.email'?"), ("unknown_operator", "did you mean 'starts_with'?"),
         ]  # fmt: skip
@@ -140,19 +145,19 @@ class TestSave:
             whole(block("email", "equals", "x" * 4001)), {"blocks": {"all": [block("email", "is_empty")]}, "cel": "true"},
         ],
     )  # fmt: skip
-    async def test_refuses_what_is_no_condition_of_blocks(self, condition: Any, client: Client, as_user: Headers) -> None:
-        answer = await client.post(PATH, json=wish(condition=condition), headers=as_user)
+    async def test_refuses_what_is_no_condition_of_blocks(self, condition: Any, client: Client, as_admin: Headers) -> None:
+        answer = await client.post(PATH, json=wish(condition=condition), headers=as_admin)
         code, pointers = answer.json()["code"], [error["pointer"] for error in answer.json()["errors"]]
         assert (answer.status_code, code, {pointer.split("/")[1] for pointer in pointers}) == (422, "invalid_input", {"condition"})
 
-    async def test_refuses_one_nested_too_deeply(self, client: Client, as_user: Headers) -> None:
+    async def test_refuses_one_nested_too_deeply(self, client: Client, as_admin: Headers) -> None:
         deep: dict[str, Any] = block("email", "is_empty")
         for _ in range(14):
             deep = {"all": [deep]}
-        assert (await client.post(PATH, json=wish(condition={"blocks": deep}), headers=as_user)).status_code == 201
+        assert (await client.post(PATH, json=wish(condition={"blocks": deep}), headers=as_admin)).status_code == 201
         for _ in range(10):
             deep = {"all": [deep]}
-        assert (await client.post(PATH, json=wish("deep", condition={"blocks": deep}), headers=as_user)).status_code in {400, 422}
+        assert (await client.post(PATH, json=wish("deep", condition={"blocks": deep}), headers=as_admin)).status_code in {400, 422}
 
     @pytest.mark.parametrize(
         ("fields", "pointer"),
@@ -163,58 +168,58 @@ class TestSave:
             ({"owned_by": "me"}, "/owned_by"),
         ],
     )
-    async def test_points_at_a_field_that_is_wrong(self, fields: dict[str, Any], pointer: str, client: Client, as_user: Headers) -> None:
-        assert refusal(await client.post(PATH, json=wish() | fields, headers=as_user)) == (422, "invalid_input", [pointer])
+    async def test_points_at_a_field_that_is_wrong(self, fields: dict[str, Any], pointer: str, client: Client, as_admin: Headers) -> None:
+        assert refusal(await client.post(PATH, json=wish() | fields, headers=as_admin)) == (422, "invalid_input", [pointer])
 
-    async def test_repeats_nothing_of_what_was_written(self, client: Client, as_user: Headers) -> None:
+    async def test_repeats_nothing_of_what_was_written(self, client: Client, as_admin: Headers) -> None:
         condition = whole(block("email", "secret-diagnosis", "x"), block("secret-diagnosis", "is_empty"))
-        assert "secret-diagnosis" not in (await client.post(PATH, json=wish(condition=condition), headers=as_user)).text
+        assert "secret-diagnosis" not in (await client.post(PATH, json=wish(condition=condition), headers=as_admin)).text
 
 
 class TestName:
     async def test_is_one_among_the_shared_and_one_among_each_persons_own(
-        self, client: Client, as_user: Headers, colleague: Headers
+        self, client: Client, as_admin: Headers, another_admin: Headers
     ) -> None:
-        for headers, visibility in ((as_user, "shared"), (as_user, "private"), (colleague, "private")):
+        for headers, visibility in ((as_admin, "shared"), (as_admin, "private"), (another_admin, "private")):
             await saved(client, headers, visibility=visibility)
-        for headers, visibility in ((colleague, "shared"), (as_user, "private")):
+        for headers, visibility in ((another_admin, "shared"), (as_admin, "private")):
             answer = await client.post(PATH, json=wish("  rECALL", visibility), headers=headers)
             assert refusal(answer) == (409, "filter_name_taken", ["/name"])
 
-    async def test_is_taken_by_one_of_many_at_once(self, client: Client, as_user: Headers, colleague: Headers) -> None:
-        answers = await asyncio.gather(*(client.post(PATH, json=wish(), headers=who) for who in (as_user, colleague) * 3))
+    async def test_is_taken_by_one_of_many_at_once(self, client: Client, as_admin: Headers, another_admin: Headers) -> None:
+        answers = await asyncio.gather(*(client.post(PATH, json=wish(), headers=who) for who in (as_admin, another_admin) * 3))
         assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409, 409]
 
-    async def test_has_to_be_its_own_where_a_filter_goes(self, client: Client, as_user: Headers) -> None:
-        await saved(client, as_user)
-        mine = await saved(client, as_user, visibility="private")
-        shared = await client.patch(f"{PATH}/{mine['id']}", json={"visibility": "shared"}, headers=as_user)
-        both = await client.patch(f"{PATH}/{mine['id']}", json={"visibility": "shared", "name": "Recall 2"}, headers=as_user)
+    async def test_has_to_be_its_own_where_a_filter_goes(self, client: Client, as_admin: Headers) -> None:
+        await saved(client, as_admin)
+        mine = await saved(client, as_admin, visibility="private")
+        shared = await client.patch(f"{PATH}/{mine['id']}", json={"visibility": "shared"}, headers=as_admin)
+        both = await client.patch(f"{PATH}/{mine['id']}", json={"visibility": "shared", "name": "Recall 2"}, headers=as_admin)
         assert (refusal(shared), both.status_code) == ((409, "filter_name_taken", ["/name"]), 200)
 
-    async def test_is_free_again_when_its_filter_is_gone(self, client: Client, as_user: Headers) -> None:
-        gone = await saved(client, as_user)
-        await client.delete(f"{PATH}/{gone['id']}", headers=as_user)
-        assert (await saved(client, as_user))["id"] != gone["id"]
+    async def test_is_free_again_when_its_filter_is_gone(self, client: Client, as_admin: Headers) -> None:
+        gone = await saved(client, as_admin)
+        await client.delete(f"{PATH}/{gone['id']}", headers=as_admin)
+        assert (await saved(client, as_admin))["id"] != gone["id"]
 
-    async def test_there_are_so_many_and_no_more(self, client: Client, as_user: Headers, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_there_are_so_many_and_no_more(self, client: Client, as_admin: Headers, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(filters, "MAX_FILTERS", 2)
         for name in "ab":
-            await saved(client, as_user, name=name)
-        assert (await client.post(PATH, json=wish("c"), headers=as_user)).json()["code"] == "too_many_filters"
-        assert (await client.post(PATH, json=wish("c", "private"), headers=as_user)).status_code == 201
+            await saved(client, as_admin, name=name)
+        assert (await client.post(PATH, json=wish("c"), headers=as_admin)).json()["code"] == "too_many_filters"
+        assert (await client.post(PATH, json=wish("c", "private"), headers=as_admin)).status_code == 201
 
 
 class TestSee:
     async def test_shared_ones_and_ones_own_page_by_page_with_a_trace_of_the_reading(
-        self, client: Client, as_user: Headers, colleague: Headers, practice: UUID, outbox: Outbox
+        self, client: Client, as_admin: Headers, colleague: Headers, practice: UUID, outbox: Outbox
     ) -> None:
         for name, visibility in (("d", "shared"), ("b", "private"), ("c", "shared")):
-            await saved(client, as_user, name=name, visibility=visibility)
+            await saved(client, as_admin, name=name, visibility=visibility)
         await saved(client, colleague, name="a", visibility="private")
-        page = (await client.get(PATH, params={"limit": 2}, headers=as_user)).json()
+        page = (await client.get(PATH, params={"limit": 2}, headers=as_admin)).json()
         assert [one["name"] for one in page["items"]] == ["b", "c"]
-        assert await names(client, as_user, limit=2, cursor=page["next_cursor"]) == ["d"]
+        assert await names(client, as_admin, limit=2, cursor=page["next_cursor"]) == ["d"]
         assert await names(client, colleague) == ["a", "c", "d"]
         viewed = [message for message in await outbox(practice) if isinstance(message, PatientFiltersViewed)]
         assert [len(message.filter_ids) for message in viewed] == [2, 1, 3]
@@ -234,26 +239,26 @@ class TestSee:
                 assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "filter_not_found")}
         assert (await client.get(f"{PATH}/{hidden}", headers=as_user)).status_code == 200
 
-    async def test_a_key_reads_the_shared_ones(self, client: Client, as_user: Headers, practice: UUID, with_key: Any) -> None:
-        await saved(client, as_user, name="private", visibility="private")
-        await saved(client, as_user)
+    async def test_a_key_reads_the_shared_ones(self, client: Client, as_admin: Headers, practice: UUID, with_key: Any) -> None:
+        await saved(client, as_admin, name="private", visibility="private")
+        await saved(client, as_admin)
         assert await names(client, with_key(practice, Permission.FILTERS_READ)) == ["Recall"]
 
-    async def test_another_practices_are_not_there(self, client: Client, as_user: Headers, as_stranger: Headers) -> None:
-        await saved(client, as_user)
+    async def test_another_practices_are_not_there(self, client: Client, as_admin: Headers, as_stranger: Headers) -> None:
+        await saved(client, as_admin)
         assert await names(client, as_stranger) == []
 
 
 class TestChange:
     async def test_says_what_differs_and_only_when_something_does(
-        self, client: Client, as_user: Headers, practice: UUID, outbox: Outbox
+        self, client: Client, as_admin: Headers, practice: UUID, outbox: Outbox
     ) -> None:
-        path = f"{PATH}/{(await saved(client, as_user))['id']}"
+        path = f"{PATH}/{(await saved(client, as_admin))['id']}"
         other = whole(block("email", "is_empty"))
         answers = [
-            await client.patch(path, json={"name": "Recall", "condition": RECALL}, headers=as_user),
-            await client.patch(path, json={"name": "No mail", "condition": other}, headers=as_user),
-            await client.patch(path, json={"visibility": "private"}, headers=as_user),
+            await client.patch(path, json={"name": "Recall", "condition": RECALL}, headers=as_admin),
+            await client.patch(path, json={"name": "No mail", "condition": other}, headers=as_admin),
+            await client.patch(path, json={"visibility": "private"}, headers=as_admin),
         ]
         assert [(answer.status_code, answer.headers["etag"]) for answer in answers] == [(200, '"1"'), (200, '"2"'), (200, '"3"')]
         said = [message for message in await outbox(practice) if isinstance(message, PatientFilterChanged)]
@@ -262,38 +267,44 @@ class TestChange:
         ]  # fmt: skip
         assert said[1].condition == Blocks.model_validate(other)
 
-    async def test_refuses_an_older_version(self, client: Client, as_user: Headers) -> None:
-        path = f"{PATH}/{(await saved(client, as_user))['id']}"
-        old = {**as_user, "If-Match": '"1"'}
+    async def test_refuses_an_older_version(self, client: Client, as_admin: Headers) -> None:
+        path = f"{PATH}/{(await saved(client, as_admin))['id']}"
+        old = {**as_admin, "If-Match": '"1"'}
         assert (await client.patch(path, json={"name": "New"}, headers=old)).status_code == 200
         assert (await client.patch(path, json={"name": "Newer"}, headers=old)).status_code == 412
         assert (await client.delete(path, headers=old)).status_code == 412
-        assert (await client.delete(path, headers={**as_user, "If-Match": '"2"'})).status_code == 204
+        assert (await client.delete(path, headers={**as_admin, "If-Match": '"2"'})).status_code == 204
 
     @pytest.mark.parametrize("body", [{"name": None}, {"condition": None}, {"condition": whole(block("emial", "is_empty"))}, {"x": 1}])
-    async def test_refuses_what_a_filter_cannot_be(self, body: Any, client: Client, as_user: Headers) -> None:
-        path = f"{PATH}/{(await saved(client, as_user))['id']}"
-        assert (await client.patch(path, json=body, headers=as_user)).status_code == 422
-        assert (await client.get(path, headers=as_user)).json()["version"] == 1
+    async def test_refuses_what_a_filter_cannot_be(self, body: Any, client: Client, as_admin: Headers) -> None:
+        path = f"{PATH}/{(await saved(client, as_admin))['id']}"
+        assert (await client.patch(path, json=body, headers=as_admin)).status_code == 422
+        assert (await client.get(path, headers=as_admin)).json()["version"] == 1
 
-    async def test_a_shared_one_is_for_its_owner_and_admins_to_change(
-        self, client: Client, as_user: Headers, colleague: Headers, as_admin: Headers
+    async def test_shared_ones_are_kept_by_admins(
+        self, client: Client, as_user: Headers, as_admin: Headers, another_admin: Headers
     ) -> None:
-        path = f"{PATH}/{(await saved(client, as_user))['id']}"
-        assert refusal(await client.patch(path, json={"name": "x"}, headers=colleague)) == (403, "filter_of_another", [])
-        assert refusal(await client.delete(path, headers=colleague)) == (403, "filter_of_another", [])
-        assert (await client.patch(path, json={"name": "By an admin"}, headers=as_admin)).status_code == 200
-        hidden = await client.patch(path, json={"visibility": "private"}, headers=as_admin)
+        path = f"{PATH}/{(await saved(client, as_admin))['id']}"
+        own = f"{PATH}/{(await saved(client, as_user, visibility='private'))['id']}"
+        for answer in (
+            await client.post(PATH, json=wish("Mine"), headers=as_user),
+            await client.patch(own, json={"visibility": "shared"}, headers=as_user),
+            await client.patch(path, json={"name": "x"}, headers=as_user),
+            await client.delete(path, headers=as_user),
+        ):
+            assert refusal(answer) == (403, "shared_by_admins", ["/visibility"])
+        assert (await client.patch(path, json={"name": "By another"}, headers=another_admin)).status_code == 200
+        hidden = await client.patch(path, json={"visibility": "private"}, headers=another_admin)
         assert refusal(hidden) == (403, "filter_of_another", ["/visibility"])
-        assert (await client.delete(path, headers=as_admin)).status_code == 204
+        assert (await client.delete(path, headers=another_admin)).status_code == 204
 
 
 class TestRemove:
-    async def test_is_gone_and_says_so_once(self, client: Client, as_user: Headers, practice: UUID, outbox: Outbox) -> None:
-        gone = await saved(client, as_user)
-        answers = [(await client.delete(f"{PATH}/{gone['id']}", headers=as_user)).status_code for _ in range(2)]
+    async def test_is_gone_and_says_so_once(self, client: Client, as_admin: Headers, practice: UUID, outbox: Outbox) -> None:
+        gone = await saved(client, as_admin)
+        answers = [(await client.delete(f"{PATH}/{gone['id']}", headers=as_admin)).status_code for _ in range(2)]
         said = [message for message in await outbox(practice) if isinstance(message, PatientFilterRemoved)]
-        assert (answers, await names(client, as_user)) == ([204, 404], [])
+        assert (answers, await names(client, as_admin)) == ([204, 404], [])
         assert said == [PatientFilterRemoved(filter_id=UUID(gone["id"]), version=1)]
 
 
@@ -308,22 +319,22 @@ class TestApply:
                 assert {patient.given_name for patient in found} == expected, written
 
     async def test_shows_the_patients_it_finds_page_by_page_with_a_trace(
-        self, client: Client, work: Work, as_user: Headers, practice: UUID, outbox: Outbox
+        self, client: Client, work: Work, as_admin: Headers, practice: UUID, outbox: Outbox
     ) -> None:
         await people(work, practice)
-        mine = await saved(client, as_user, visibility="private", condition=whole(block("email", "is_not_empty")))
+        mine = await saved(client, as_admin, visibility="private", condition=whole(block("email", "is_not_empty")))
         query = {"saved_filter": mine["id"], "limit": "3"}
-        page = (await client.get("/v1/patients", params=query, headers=as_user)).json()
-        rest = (await client.get("/v1/patients", params={**query, "cursor": page["next_cursor"]}, headers=as_user)).json()
+        page = (await client.get("/v1/patients", params=query, headers=as_admin)).json()
+        rest = (await client.get("/v1/patients", params={**query, "cursor": page["next_cursor"]}, headers=as_admin)).json()
         shown = [[patient["given_name"] for patient in one["items"]] for one in (page, rest)]
         assert (len(shown[0]), sorted(shown[0] + shown[1]), rest["next_cursor"]) == (3, ["Jürgen", "Mira", "Roſe", "Σοφία"], None)
         assert [len(m.patient_ids) for m in await outbox(practice) if isinstance(m, PatientsListed)] == [3, 1]
 
-    async def test_finds_nobody_of_another_practice(self, client: Client, work: Work, as_user: Headers, practice: UUID) -> None:
+    async def test_finds_nobody_of_another_practice(self, client: Client, work: Work, as_admin: Headers, practice: UUID) -> None:
         await people(work, uuid4())
-        everybody = await saved(client, as_user, condition=whole(block("id", "is_not_empty")))
-        page = (await client.get("/v1/patients", params={"saved_filter": everybody["id"]}, headers=as_user)).json()
+        everybody = await saved(client, as_admin, condition=whole(block("id", "is_not_empty")))
+        page = (await client.get("/v1/patients", params={"saved_filter": everybody["id"]}, headers=as_admin)).json()
         assert page["items"] == []
 
-    async def test_refuses_what_is_no_id(self, client: Client, as_user: Headers) -> None:
-        assert refusal(await client.get("/v1/patients", params={"saved_filter": "mine"}, headers=as_user))[0] == 422
+    async def test_refuses_what_is_no_id(self, client: Client, as_admin: Headers) -> None:
+        assert refusal(await client.get("/v1/patients", params={"saved_filter": "mine"}, headers=as_admin))[0] == 422

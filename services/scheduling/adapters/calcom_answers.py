@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx
 
+from libs.common.actions.outcomes import attempt_of
 from services.scheduling.adapters.calcom_words import LONGEST_ID, Lacking, effect_of, fields, resource, text, time, zone
+from services.scheduling.adapters.connections import body_of, pause_asked
 from services.scheduling.rules.attendees import AttendeeDetails, shown_name
-from services.scheduling.rules.bookings import LIMIT_PAUSE_SECONDS, SLOT_TAKEN, BookingAnswer, BookingSeen, BookingState, fate_of
+from services.scheduling.rules.bookings import LIMIT_PAUSE_SECONDS, SLOT_TAKEN, BookingAnswer, BookingSeen, BookingState
 from services.scheduling.rules.notices import BookingNotice, NoticeKind, booking_key, delivery_key
 
 _TAKEN = ("already has booking", "not available", "no_available_users", "already booked", "booking_seats_full")
@@ -48,21 +50,14 @@ def read_booking(data: dict[str, Any], attendee: AttendeeDetails) -> BookingSeen
 
 def not_accepted(answer: httpx.Response) -> BookingAnswer:
     """Why a request was not accepted. Only its text tells a taken time from other bad requests."""
-    status, asked = answer.status_code, fate_of(answer.status_code)
+    status, attempt = answer.status_code, attempt_of(answer.status_code)
     told = fields(body_of(answer).get("error")).get("message")
     if status == httpx.codes.CONFLICT or (status == httpx.codes.BAD_REQUEST and any(sign in str(told).lower() for sign in _TAKEN)):
-        return BookingAnswer(asked, code=SLOT_TAKEN)
-    after = answer.headers.get("retry-after", "")
-    pause = float(after) if after.isdecimal() else LIMIT_PAUSE_SECONDS if status == httpx.codes.TOO_MANY_REQUESTS else None
-    return BookingAnswer(asked, code=f"provider_status_{status}", retry_after_seconds=pause)
-
-
-def body_of(answer: httpx.Response) -> dict[str, Any]:
-    """The answer's object; an empty one for what is none."""
-    try:
-        return fields(answer.json())
-    except ValueError:
-        return {}
+        return BookingAnswer(attempt, code=SLOT_TAKEN)
+    pause = pause_asked(answer)
+    if pause is None and status == httpx.codes.TOO_MANY_REQUESTS:
+        pause = LIMIT_PAUSE_SECONDS
+    return BookingAnswer(attempt, code=f"provider_status_{status}", retry_after_seconds=pause)
 
 
 def _all(value: Any) -> list[dict[str, Any]]:

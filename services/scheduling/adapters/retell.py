@@ -11,20 +11,14 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
-from opentelemetry.trace import SpanKind
-from opentelemetry.util.types import AttributeValue
 
-from libs.common.telemetry import context_of, failed, span
-from services.scheduling.adapters.connections import never_connected
+from libs.common.actions.outcomes import Attempt, attempt_of
+from services.scheduling.adapters.connections import Provider, Unanswered, body_of, pause_asked
 from services.scheduling.adapters.retell_notices import CALL, EFFECT, read_finished
-from services.scheduling.rules.calling import CallAnswer, Dialled, OutboundCall, answer_to
+from services.scheduling.rules.calling import CallAnswer, OutboundCall
 from services.scheduling.rules.calls import CallReport
 
-TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _NOT_FOUND = frozenset({404, 422})
-CONNECTIONS = 20
-"""As many calls a workspace may have at a time, unless it pays for more."""
 
 
 def request_body(call: OutboundCall) -> dict[str, Any]:
@@ -40,48 +34,19 @@ def request_body(call: OutboundCall) -> dict[str, Any]:
     }
 
 
-class Retell:
-    """The provider, one pooled client per process."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._client: httpx.AsyncClient | None = None
-
-    async def open(self) -> None:
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        self._client = httpx.AsyncClient(transport=AiohttpTransport(limits=limits, retries=0), timeout=TIMEOUT, trust_env=False)
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+class Retell(Provider):
+    """The provider, one per process."""
 
     async def dial(self, call: OutboundCall) -> CallAnswer:
         """One attempt. Never raises for what the network or the provider does; says whether a telephone may ring."""
-        attributes: dict[str, AttributeValue] = {
-            "server.address": self._url,
-            "vantage.effect_key": str(call.effect_key),
-            "vantage.practice_id": str(call.practice_id),
-        }
-        with span(
-            "POST /v2/create-phone-call", kind=SpanKind.CLIENT, parent=context_of(call.traceparent), attributes=attributes
-        ) as current:
-            try:
-                answer = await self._post("/v2/create-phone-call", call.api_key, request_body(call))
-            except httpx.HTTPError as error:
-                failed(current, error)
-                if never_connected(error):
-                    return CallAnswer(Dialled.NOT_NOW, code="provider_unreachable")
-                # The request was (perhaps) written and no answer came: somebody's telephone may ring.
-                return CallAnswer(Dialled.LOST, code="provider_answer_lost")
-            current.set_attribute("http.response.status_code", answer.status_code)
-            return _read(answer)
+        answer = await self._attempt("/v2/create-phone-call", "/v2/create-phone-call", call, request_body(call))
+        return CallAnswer(answer.attempt, code=answer.code) if isinstance(answer, Unanswered) else _read(answer)
 
     async def find(self, api_key: str, effect_key: UUID) -> str | None:
         """The provider's id of the call with this effect key, None when there is none. Raises ``httpx.HTTPError``."""
         wanted = {"key": EFFECT, "type": "string", "op": "eq", "value": str(effect_key)}
-        answer = await self._post("/v3/list-calls", api_key, {"filter_criteria": {"metadata": [wanted]}, "limit": 10})
-        found = _object(answer.raise_for_status()).get("items")
+        answer = await self._request("POST", "/v3/list-calls", api_key, json={"filter_criteria": {"metadata": [wanted]}, "limit": 10})
+        found = body_of(answer.raise_for_status()).get("items")
         if not isinstance(found, list):
             message = "a list of calls without calls"
             raise httpx.DecodingError(message)
@@ -91,37 +56,16 @@ class Retell:
 
     async def outcome(self, api_key: str, external_id: str) -> CallReport | None:
         """What became of a call, None while it goes on or for one the provider does not know. Raises ``httpx.HTTPError``."""
-        assert self._client is not None
-        url = f"{self._url}/v2/get-call/{quote(external_id, safe='')}"
-        answer = await self._client.get(url, headers={"authorization": f"Bearer {api_key}"})
+        answer = await self._request("GET", f"/v2/get-call/{quote(external_id, safe='')}", api_key)
         if answer.status_code in _NOT_FOUND:
             return None
-        return read_finished(_object(answer.raise_for_status()))
-
-    async def _post(self, path: str, api_key: str, body: dict[str, Any]) -> httpx.Response:
-        assert self._client is not None
-        return await self._client.post(self._url + path, json=body, headers={"authorization": f"Bearer {api_key}"})
+        return read_finished(body_of(answer.raise_for_status()))
 
 
 def _read(answer: httpx.Response) -> CallAnswer:
-    dialled = answer_to(answer.status_code)
-    if dialled is Dialled.ACCEPTED:
-        external_id = _object(answer).get("call_id")
-        # Accepted, and nobody knows as what: its records do.
-        return (
-            CallAnswer(dialled, external_id)
-            if isinstance(external_id, str)
-            else CallAnswer(Dialled.LOST, code="provider_answer_unreadable")
-        )
-    retry_after = answer.headers.get("retry-after", "")
-    return CallAnswer(
-        dialled, code=f"provider_status_{answer.status_code}", retry_after_seconds=float(retry_after) if retry_after.isdecimal() else None
-    )
-
-
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    attempt = attempt_of(answer.status_code)
+    if attempt is not Attempt.ACCEPTED:
+        return CallAnswer(attempt, code=f"provider_status_{answer.status_code}", retry_after_seconds=pause_asked(answer))
+    external_id = body_of(answer).get("call_id")
+    # Accepted, and nobody knows as what: its records do.
+    return CallAnswer(attempt, external_id) if isinstance(external_id, str) else CallAnswer(Attempt.LOST, code="provider_answer_unreadable")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from libs.common.actions import Effect, NotSent, OutcomeUnknown, Rejected
+from libs.common.actions.outcomes import Attempt
 from libs.common.auth import Principal
 from libs.common.secrets import SecretBox
 from libs.common.work import Work
@@ -18,7 +19,7 @@ from services.scheduling.commands.calendar import Calendar, opened
 from services.scheduling.commands.notices import again_when_aborted
 from services.scheduling.queries import booking_request
 from services.scheduling.rules.attendees import AttendeeDetails
-from services.scheduling.rules.bookings import SLOT_TAKEN, Asked, BookingSeen, BookingState, OutboundBooking
+from services.scheduling.rules.bookings import SLOT_TAKEN, BookingSeen, BookingState, OutboundBooking
 
 
 class BookingRejected(Rejected):
@@ -49,15 +50,15 @@ async def book_at_calcom(
         seen = await calendar.find(booking)
         if seen is not None:
             return await _keep(seen, request, work)
-    match answer.asked:
-        case Asked.ACCEPTED:
+    match answer.attempt:
+        case Attempt.ACCEPTED:
             assert answer.seen is not None
             return await _keep(answer.seen, request, work)
-        case Asked.REFUSED:
+        case Attempt.REFUSED:
             raise SlotTaken if answer.code == SLOT_TAKEN else BookingRejected(answer.code)
-        case Asked.NOT_NOW:
+        case Attempt.NOT_SENT:
             raise BookingNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Asked.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise BookingUnknown(answer.code)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 
 from libs.common.actions import Effect, NewsAwaited, NotSent, OutcomeUnknown, Rejected, Request, Settled
+from libs.common.actions.outcomes import Attempt
 from libs.common.command import Command, Text
 from libs.common.errors import Refused
 from libs.common.secrets import SealBroken, SecretBox
@@ -17,7 +18,7 @@ from libs.contracts.actions import Outcome
 from libs.contracts.scheduling import CallDirection, CallStatus
 from services.scheduling.commands.calls import ASK_AFTER, RETELL
 from services.scheduling.commands.retell_settings import API_PURPOSE, AgentId
-from services.scheduling.rules.calling import CallAnswer, Dialled, OutboundCall
+from services.scheduling.rules.calling import CallAnswer, OutboundCall
 
 MOST_VARIABLES = 30
 _CONTACTS = """
@@ -164,14 +165,14 @@ async def start_call(parameters: StartCall, effect: Effect, work: Work, dialler:
         to_number=row["to_number"], agent_id=row["agent_id"], variables=parameters.variables, traceparent=effect.traceparent,
     )  # fmt: skip
     answer = await dialler.dial(call)
-    match answer.dialled:
-        case Dialled.ACCEPTED:
+    match answer.attempt:
+        case Attempt.ACCEPTED:
             return StartCallResult(call_id=row["id"], external_id=answer.external_id)
-        case Dialled.REFUSED:
+        case Attempt.REFUSED:
             raise CallRejected(answer.code)
-        case Dialled.NOT_NOW:
+        case Attempt.NOT_SENT:
             raise CallNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Dialled.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise CallUnknown(answer.code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libs.common.actions import Effect, NotSent, OutcomeUnknown, Rejected
+from libs.common.actions.outcomes import Attempt
 from libs.common.auth import Principal
 from libs.common.secrets import SecretBox
 from libs.common.work import Work
@@ -16,7 +17,7 @@ from services.scheduling.commands.notices import again_when_aborted, take_notice
 from services.scheduling.model import Appointment
 from services.scheduling.queries import appointment_by_id, calcom_settings, cause_of_effect
 from services.scheduling.rules.attendees import AttendeeDetails
-from services.scheduling.rules.bookings import BAD_REQUEST, Asked, BookingState, OutboundCancellation
+from services.scheduling.rules.bookings import BAD_REQUEST, BookingState, OutboundCancellation
 from services.scheduling.rules.notices import BookingNotice, NoticeKind
 
 
@@ -68,19 +69,19 @@ async def cancel_at_calcom(parameters: CancelForRun, effect: Effect, work: Work,
         traceparent=effect.traceparent,
     )  # fmt: skip
     answer = await calendar.cancel(cancellation)
-    match answer.asked:
-        case Asked.ACCEPTED:
+    match answer.attempt:
+        case Attempt.ACCEPTED:
             await _record(kept, parameters.reason, effect, work)
             return kept.result(already=False)
-        case Asked.REFUSED:
+        case Attempt.REFUSED:
             # Of one that is cancelled already Cal.com says no more than that the request is bad.
             if answer.code != BAD_REQUEST or not await _is_cancelled_there(kept, api_key, calendar):
                 raise CancellationRejected(answer.code)
             await _record(kept, None, effect, work)
             return kept.result(already=True)
-        case Asked.NOT_NOW:
+        case Attempt.NOT_SENT:
             raise CancellationNotTaken(answer.code, after_seconds=answer.retry_after_seconds)
-        case Asked.LOST:
+        case Attempt.LOST | Attempt.REPEATABLE:
             raise CancellationUnknown(answer.code)
 
 

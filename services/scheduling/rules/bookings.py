@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from libs.common.actions.outcomes import Attempt
 from libs.common.errors import Refused
 from services.scheduling.rules.attendees import AttendeeDetails
 from services.scheduling.rules.notices import BookingNotice
@@ -39,17 +40,6 @@ class PatientHasNoEmail(Refused):
 
 class SeatKeptByCalcom(Refused):
     """A seat of a group booking is cancelled at Cal.com: which one it is there is not known here."""
-
-
-class Asked(StrEnum):
-    """What one request came to."""
-
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    NOT_NOW = "not_now"
-    """It did not happen; the same may work later."""
-    LOST = "lost"
-    """Perhaps it happened: only Cal.com's records can tell."""
 
 
 class BookingState(StrEnum):
@@ -107,21 +97,7 @@ class BookingSeen:
 class BookingAnswer:
     """``seen`` is what was booked or cancelled, as far as it can be read; ``code`` why it was not."""
 
-    asked: Asked
+    attempt: Attempt
     seen: BookingSeen | None = None
     code: str = ""
     retry_after_seconds: float | None = None
-
-
-def fate_of(status: int) -> Asked:
-    """What an HTTP status says about whether the request took effect.
-
-    429 (too many requests) and 503 come before it does. Another 5xx may come after it.
-    """
-    if status in {200, 201}:
-        return Asked.ACCEPTED
-    if status in {429, 503}:
-        return Asked.NOT_NOW
-    if 400 <= status < 500:
-        return Asked.REFUSED
-    return Asked.LOST

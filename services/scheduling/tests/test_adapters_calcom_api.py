@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.actions.outcomes import Attempt
 from libs.testing.simulators.calcom import CalcomSimulator
 from services.scheduling.adapters import calcom_api as adapter
+from services.scheduling.adapters import connections
 from services.scheduling.adapters.calcom import read_notice
 from services.scheduling.adapters.calcom_answers import read_booking
 from services.scheduling.adapters.calcom_api import Calcom
 from services.scheduling.rules.attendees import AttendeeDetails
-from services.scheduling.rules.bookings import Asked, BookingSeen, BookingState, OutboundBooking, OutboundCancellation
+from services.scheduling.rules.bookings import BookingSeen, BookingState, OutboundBooking, OutboundCancellation
 from services.scheduling.rules.notices import BookingNotice
 from services.scheduling.tests.calcom import EVENT_TYPE, KEY, running
 
@@ -63,8 +65,8 @@ async def booked(provider: Calcom, booking: OutboundBooking | None = None) -> Bo
 
 
 STATUSES = [
-    (400, Asked.REFUSED), (401, Asked.REFUSED), (403, Asked.REFUSED), (404, Asked.REFUSED), (498, Asked.REFUSED), (429, Asked.NOT_NOW),
-    (503, Asked.NOT_NOW), (500, Asked.LOST), (502, Asked.LOST), (504, Asked.LOST),
+    (400, Attempt.REFUSED), (401, Attempt.REFUSED), (403, Attempt.REFUSED), (404, Attempt.REFUSED), (498, Attempt.REFUSED), (429, Attempt.NOT_SENT),
+    (503, Attempt.NOT_SENT), (500, Attempt.LOST), (502, Attempt.LOST), (504, Attempt.LOST),
 ]  # fmt: skip
 
 
@@ -111,7 +113,7 @@ class TestBook:
     async def test_of_a_taken_time_says_so(self, provider: Calcom) -> None:
         await booked(provider)
         again = await provider.book(outbound(starts_at=NINE + timedelta(minutes=15)))
-        assert (again.asked, again.code, again.seen) == (Asked.REFUSED, "slot_taken", None)
+        assert (again.attempt, again.code, again.seen) == (Attempt.REFUSED, "slot_taken", None)
 
     async def test_that_waits_for_its_host_is_pending(self, provider: Calcom, simulator: Simulated) -> None:
         simulator[0]._set("event_types", "8", {"confirms": True})
@@ -119,16 +121,16 @@ class TestBook:
 
     async def test_names_a_length_only_when_the_step_does(self, provider: Calcom, simulator: Simulated) -> None:
         refused = await provider.book(outbound(minutes=45))
-        assert (refused.asked, refused.code) == (Asked.REFUSED, "provider_status_400")
+        assert (refused.attempt, refused.code) == (Attempt.REFUSED, "provider_status_400")
         simulator[0]._set("event_types", "8", {"lengths": [30, 45]})
         seen = await booked(provider, outbound(event_type_id=8, minutes=45))
         assert seen.notice.ends_at - seen.notice.starts_at == timedelta(minutes=45)
 
-    @pytest.mark.parametrize(("status", "asked"), STATUSES)
-    async def test_says_what_a_status_means(self, status: int, asked: Asked, provider: Calcom, simulator: Simulated) -> None:
+    @pytest.mark.parametrize(("status", "attempt"), STATUSES)
+    async def test_says_what_a_status_means(self, status: int, attempt: Attempt, provider: Calcom, simulator: Simulated) -> None:
         simulator[0].faults.plan({"kind": "status", "status": status})
         answer = await provider.book(outbound())
-        assert (answer.asked, answer.code, simulator[0].record.lines) == (asked, f"provider_status_{status}", [])
+        assert (answer.attempt, answer.code, simulator[0].record.lines) == (attempt, f"provider_status_{status}", [])
 
     async def test_keeps_away_for_a_minute_when_it_asked_too_often(self, provider: Calcom, simulator: Simulated) -> None:
         simulator[0].faults.plan({"kind": "status", "status": 429})
@@ -150,7 +152,7 @@ class TestBook:
     ) -> None:
         simulator[0]._set("event_types", "404", {"gone": True})
         answer = await provider.book(outbound(**fields))
-        assert (answer.asked, answer.code, simulator[0].record.lines) == (Asked.REFUSED, code, [])
+        assert (answer.attempt, answer.code, simulator[0].record.lines) == (Attempt.REFUSED, code, [])
 
     async def test_is_refused_for_a_key_that_was_taken_back(self, provider: Calcom, simulator: Simulated) -> None:
         simulator[0]._set("revoked", KEY, {})
@@ -159,31 +161,31 @@ class TestBook:
     async def test_is_lost_when_the_answer_is(self, provider: Calcom, simulator: Simulated) -> None:
         simulator[0].faults.plan({"kind": "lose"})
         answer = await provider.book(outbound())
-        assert (answer.asked, answer.code, len(simulator[0].record.lines)) == (Asked.LOST, "provider_answer_lost", 1)
+        assert (answer.attempt, answer.code, len(simulator[0].record.lines)) == (Attempt.LOST, "provider_answer_lost", 1)
 
     async def test_is_lost_when_no_answer_comes(self, simulator: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(adapter, "TIMEOUT", httpx.Timeout(0.2, connect=5.0))
+        monkeypatch.setattr(connections, "TIMEOUT", httpx.Timeout(0.2, connect=5.0))
         simulator[0].faults.plan({"kind": "delay", "seconds": 2})
         patient = Calcom(simulator[1])
         await patient.open()
-        assert (await patient.book(outbound())).asked is Asked.LOST
+        assert (await patient.book(outbound())).attempt is Attempt.LOST
         await patient.close()
 
     async def test_is_lost_when_the_answer_cannot_be_read(self, provider: Calcom, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(adapter, "API_VERSION", "2024-04-15")
+        monkeypatch.setattr(Calcom, "headers", {"cal-api-version": "2024-04-15"})
         answer = await provider.book(outbound())
-        assert (answer.asked, answer.code) == (Asked.REFUSED, "provider_status_400")
+        assert (answer.attempt, answer.code) == (Attempt.REFUSED, "provider_status_400")
         monkeypatch.setattr("libs.testing.simulators.calcom.API_VERSION", "2024-04-15")
         monkeypatch.setattr("libs.testing.simulators.calcom.view_of", lambda booking: {"uid": booking["uid"]})
         answer = await provider.book(outbound())
-        assert (answer.asked, answer.code) == (Asked.LOST, "provider_answer_unreadable")
+        assert (answer.attempt, answer.code) == (Attempt.LOST, "provider_answer_unreadable")
 
     async def test_happens_to_nobody_when_nobody_is_there(self) -> None:
         nobody = Calcom("http://127.0.0.1:1")
         await nobody.open()
         answers = [await nobody.book(outbound()), await nobody.cancel(cancelling("u"))]
         await nobody.close()
-        assert [(answer.asked, answer.code) for answer in answers] == [(Asked.NOT_NOW, "provider_unreachable")] * 2
+        assert [(answer.attempt, answer.code) for answer in answers] == [(Attempt.NOT_SENT, "provider_unreachable")] * 2
 
     def test_hides_the_attendee_the_key_and_the_reason_from_whoever_prints_it(self) -> None:
         text = repr(outbound()) + repr(cancelling("u"))
@@ -238,7 +240,7 @@ class TestFind:
 
     async def test_does_not_take_the_older_shape_for_an_answer(self, provider: Calcom, monkeypatch: pytest.MonkeyPatch) -> None:
         made = await booked(provider)
-        monkeypatch.setattr(adapter, "API_VERSION", "2024-04-15")
+        monkeypatch.setattr(Calcom, "headers", {"cal-api-version": "2024-04-15"})
         for ask in (provider.find(outbound()), provider.show(KEY, made.notice.uid, JONAS)):
             with pytest.raises(httpx.DecodingError):
                 await ask
@@ -247,7 +249,7 @@ class TestFind:
 class TestCancel:
     async def test_cancels_and_says_why(self, provider: Calcom, simulator: Simulated) -> None:
         uid = (await booked(provider)).notice.uid
-        assert (await provider.cancel(cancelling(uid))).asked is Asked.ACCEPTED
+        assert (await provider.cancel(cancelling(uid))).attempt is Attempt.ACCEPTED
         (line,) = simulator[0].record.lines
         assert (line["status"], line["reason"]) == ("cancelled", "moved away")
         seen = await provider.show(KEY, uid, JONAS)
@@ -258,25 +260,25 @@ class TestCancel:
         uid = (await booked(provider)).notice.uid
         await provider.cancel(cancelling(uid))
         answers = [await provider.cancel(cancelling(name)) for name in (uid, "../me", "a/b?c=d#e")]
-        assert [answer.asked for answer in answers] == [Asked.REFUSED] * 3
+        assert [answer.attempt for answer in answers] == [Attempt.REFUSED] * 3
         assert [answer.code for answer in answers] == ["provider_status_400", "provider_status_404", "provider_status_404"]
 
     @pytest.mark.parametrize("name", ["none", "../bookings", "a/b?c=d#e", " "])
     async def test_shows_none_of_what_nobody_knows(self, provider: Calcom, name: str) -> None:
         assert await provider.show(KEY, name, JONAS) is None
 
-    @pytest.mark.parametrize(("status", "asked"), STATUSES)
-    async def test_says_what_a_status_means(self, status: int, asked: Asked, provider: Calcom, simulator: Simulated) -> None:
+    @pytest.mark.parametrize(("status", "attempt"), STATUSES)
+    async def test_says_what_a_status_means(self, status: int, attempt: Attempt, provider: Calcom, simulator: Simulated) -> None:
         uid = (await booked(provider)).notice.uid
         simulator[0].faults.plan({"kind": "status", "status": status})
         answer = await provider.cancel(cancelling(uid))
-        assert (answer.asked, answer.code) == (asked, f"provider_status_{status}")
+        assert (answer.attempt, answer.code) == (attempt, f"provider_status_{status}")
         assert simulator[0].record.lines[0]["status"] == "accepted"
 
     async def test_is_lost_when_the_answer_is(self, provider: Calcom, simulator: Simulated) -> None:
         uid = (await booked(provider)).notice.uid
         simulator[0].faults.plan({"kind": "lose"})
-        assert (await provider.cancel(cancelling(uid))).asked is Asked.LOST
+        assert (await provider.cancel(cancelling(uid))).attempt is Attempt.LOST
         assert simulator[0].record.lines[0]["status"] == "cancelled"
 
 

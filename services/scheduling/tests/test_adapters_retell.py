@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.actions.outcomes import Attempt
 from libs.testing.simulators.retell import RetellSimulator, signature
-from services.scheduling.adapters import retell as adapter
+from services.scheduling.adapters import connections
 from services.scheduling.adapters.retell import Retell
 from services.scheduling.adapters.retell_notices import PASSING, read_report
-from services.scheduling.rules.calling import Dialled, OutboundCall
+from services.scheduling.rules.calling import OutboundCall
 from services.scheduling.rules.calls import CallReport, News
 from services.scheduling.rules.notices import SetAside
 from services.scheduling.rules.signatures import retell_signature_valid
@@ -54,7 +55,7 @@ class TestDial:
         call = outbound()
         answer = await provider.dial(call)
         (taken,) = simulator[0].record.lines
-        assert (answer.dialled, answer.external_id) == (Dialled.ACCEPTED, taken["call_id"])
+        assert (answer.attempt, answer.external_id) == (Attempt.ACCEPTED, taken["call_id"])
         assert taken["metadata"] == {"vantage_effect": str(call.effect_key), "vantage_call": str(call.call_id)}
         assert (taken["from_number"], taken["to_number"], taken["agent_id"]) == (NUMBER, PATIENT_NUMBER, AGENT)
         assert taken["retell_llm_dynamic_variables"] == {"first_name": "Jonas"}
@@ -66,35 +67,35 @@ class TestDial:
         assert len(simulator[0].record.lines) == 1
 
     @pytest.mark.parametrize(
-        ("status", "dialled"),
+        ("status", "attempt"),
         [
-            (400, Dialled.REFUSED), (401, Dialled.REFUSED), (402, Dialled.REFUSED), (422, Dialled.REFUSED), (429, Dialled.NOT_NOW),
-            (503, Dialled.NOT_NOW), (500, Dialled.LOST), (504, Dialled.LOST),
+            (400, Attempt.REFUSED), (401, Attempt.REFUSED), (402, Attempt.REFUSED), (422, Attempt.REFUSED), (429, Attempt.NOT_SENT),
+            (503, Attempt.NOT_SENT), (500, Attempt.LOST), (504, Attempt.LOST),
         ],
     )  # fmt: skip
-    async def test_says_what_a_status_means(self, status: int, dialled: Dialled, provider: Retell, simulator: Simulated) -> None:
+    async def test_says_what_a_status_means(self, status: int, attempt: Attempt, provider: Retell, simulator: Simulated) -> None:
         simulator[0].faults.plan({"kind": "status", "status": status})
         answer = await provider.dial(outbound())
-        assert (answer.dialled, answer.code, simulator[0].record.lines) == (dialled, f"provider_status_{status}", [])
+        assert (answer.attempt, answer.code, simulator[0].record.lines) == (attempt, f"provider_status_{status}", [])
 
     @pytest.mark.parametrize(
         "fields",
         [{"to_number": "0170"}, {"from_number": ""}, {"variables": {"age": 7}}, {"api_key": "of-somebody-else"}, {"agent_id": ""}],
     )
     async def test_is_refused_for_what_the_real_one_refuses(self, fields: dict[str, Any], provider: Retell) -> None:
-        assert (await provider.dial(outbound(**fields))).dialled is Dialled.REFUSED
+        assert (await provider.dial(outbound(**fields))).attempt is Attempt.REFUSED
 
     async def test_is_lost_when_the_answer_is(self, provider: Retell, simulator: Simulated) -> None:
         simulator[0].faults.plan({"kind": "lose"})
         answer = await provider.dial(outbound())
-        assert (answer.dialled, answer.code, len(simulator[0].record.lines)) == (Dialled.LOST, "provider_answer_lost", 1)
+        assert (answer.attempt, answer.code, len(simulator[0].record.lines)) == (Attempt.LOST, "provider_answer_lost", 1)
 
     async def test_is_lost_when_no_answer_comes(self, simulator: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(adapter, "TIMEOUT", httpx.Timeout(0.2, connect=5.0))
+        monkeypatch.setattr(connections, "TIMEOUT", httpx.Timeout(0.2, connect=5.0))
         simulator[0].faults.plan({"kind": "delay", "seconds": 2})
         patient = Retell(simulator[1])
         await patient.open()
-        assert (await patient.dial(outbound())).dialled is Dialled.LOST
+        assert (await patient.dial(outbound())).attempt is Attempt.LOST
         await patient.close()
 
     async def test_happens_to_nobody_when_nobody_is_there(self) -> None:
@@ -102,7 +103,7 @@ class TestDial:
         await nobody.open()
         answer = await nobody.dial(outbound())
         await nobody.close()
-        assert (answer.dialled, answer.code) == (Dialled.NOT_NOW, "provider_unreachable")
+        assert (answer.attempt, answer.code) == (Attempt.NOT_SENT, "provider_unreachable")
 
     def test_hides_the_number_the_key_and_the_variables_from_whoever_prints_it(self) -> None:
         text = repr(outbound())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.contracts.scheduling import CallDirection, CallStatus
-from services.scheduling.rules.calling import Dialled, answer_to
 from services.scheduling.rules.calls import CallReport, News, later_status, news_of
 
 ORDER = tuple(News)
@@ -48,13 +46,3 @@ class TestStatus:
 
     def test_of_a_request_given_up_is_corrected_by_the_call_itself(self) -> None:
         assert later_status(CallStatus.FAILED, CallStatus.ONGOING) is CallStatus.ONGOING
-
-
-class TestAnswer:
-    @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
-    def test_of_the_clients_own_fault_is_final(self, status: int) -> None:
-        assert answer_to(status) is Dialled.REFUSED
-
-    @pytest.mark.parametrize("status", [500, 502, 504, 302])
-    def test_that_may_come_after_the_call_was_made_leaves_it_open(self, status: int) -> None:
-        assert answer_to(status) is Dialled.LOST

@@ -13,9 +13,9 @@ from datetime import timedelta
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from libs.common import metrics
 from libs.common.logging import get_logger
@@ -29,6 +29,7 @@ PURPOSE = "temporal"
 ENCODING = b"binary/vantage-sealed"
 AT_ONCE = 20
 RPC_SECONDS = 5
+NOBODY_THERE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 
 
 class SealedPayloads(PayloadCodec):
@@ -77,20 +78,22 @@ class Temporal:
 
 
 class RunsOnTemporal:
-    """Tells runs to look: starts those that are not going, signals the others. Telling twice is harmless."""
+    """Tells runs to look: starts those that are not going, signals the others. Telling twice is harmless.
+
+    Practices take turns in a queue where the server is told to let them (``matching.enableFairness``).
+    """
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._reached = True
 
     async def look(self, called: list[Called]) -> list[Called]:
-        """Those that were told. While Temporal is away, none: they are told later."""
+        """Those that were told. While Temporal is away, none: they are told later. One that it refuses keeps no other from being told."""
         told: list[Called] = []
         try:
             client = await self._connect()
             for some in batched(called, AT_ONCE):
-                await asyncio.gather(*(self._look(client, one) for one in some))
-                told += some
+                told += await self._tell(client, some)
         except (RPCError, RuntimeError) as error:
             metrics.BACKOFFS.inc()
             if self._reached:
@@ -100,10 +103,23 @@ class RunsOnTemporal:
             self._reached = True
         return told
 
+    async def _tell(self, client: Client, some: list[Called]) -> list[Called]:
+        """Raises ``RPCError`` when nobody there answers any of them."""
+        found = await asyncio.gather(*(self._look(client, one) for one in some), return_exceptions=True)
+        errors = {one: error for one, error in zip(some, found, strict=True) if isinstance(error, BaseException)}
+        silent = [error for error in errors.values() if isinstance(error, RPCError) and error.status in NOBODY_THERE]
+        if len(silent) == len(some):
+            raise silent[0]
+        for one, error in errors.items():
+            metrics.BACKOFFS.inc()
+            log.warning("temporal.refused", run_id=str(one.run_id), exc_info=error)
+        return [one for one in some if one not in errors]
+
     async def _look(self, client: Client, one: Called) -> None:
         await client.start_workflow(
             WORKFLOW, one.ref, id=one.workflow_id, task_queue=one.queue, start_signal=LOOK,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE, id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            priority=Priority(fairness_key=str(one.practice_id)),
             rpc_timeout=timedelta(seconds=RPC_SECONDS),
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Query, Response
@@ -16,77 +16,14 @@ from services.workflows.commands.controls import cancel_run, pause_run, resume_r
 from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.reruns import rerun_run
 from services.workflows.commands.resolving import ResolveStep, resolve_step
-from services.workflows.commands.runs import RunNotFound
-from services.workflows.queries.resolutions import resolutions_of
-from services.workflows.queries.runs import run_by_id, runs, steps_of, stuck_causes, unknown_effects
+from services.workflows.commands.showing import RunDetail, RunView, show_run
+from services.workflows.queries.runs import runs, unknown_effects
 from services.workflows.queries.silent import everything_stuck
 from services.workflows.rules.definitions.steps import STEP_ID
 from services.workflows.rules.runs.states import Status
 
 StepName = Annotated[str, Path(pattern=STEP_ID, description="The step, as the definition names it.")]
 Word = Annotated[str | None, Query(max_length=200)]
-
-
-class RunView(BaseModel):
-    """A run. ``held``: paused with its workflow; ``rerun`` counts how often it was run again before. Times are UTC."""
-
-    id: UUID
-    workflow_id: UUID
-    workflow_name: str
-    version: int
-    trigger_event_id: UUID
-    trigger_type: str
-    patient_id: UUID | None
-    appointment_id: UUID | None
-    status: str
-    paused: bool
-    held: bool
-    error_code: str | None
-    failed_step: str | None
-    rerun: int
-    correlation_id: str
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class StepView(BaseModel):
-    """A step a run came to. ``attempt`` counts from 0; ``started_at`` is that of the last one. ``input`` as the owner was asked."""
-
-    step_id: str
-    kind: str
-    status: str
-    action: str | None
-    effect_key: UUID | None
-    attempt: int
-    due_at: datetime | None
-    detail: str | None
-    input: Any
-    output: Any
-    error_code: str | None
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class ResolutionView(BaseModel):
-    """What a person said became of an attempt whose outcome was unknown, and what its owner said later, if it did."""
-
-    step_id: str
-    effect_key: UUID
-    outcome: str
-    note: str | None
-    resolved_by: str
-    resolved_at: datetime
-    answer: str | None
-    answer_code: str | None
-    answered_at: datetime | None
-
-
-class StuckView(BaseModel):
-    """Why somebody has to look: ``no_answer``, ``unknown_outcome``, ``nothing_to_wait_for``, ``engine_silent`` or ``keeps_failing``."""
-
-    step_id: str
-    code: str
-    since: datetime
 
 
 class StuckCause(BaseModel):
@@ -122,12 +59,6 @@ class UnknownEffect(BaseModel):
     attempt: int
     error_code: str | None
     since: datetime
-
-
-class RunDetail(RunView):
-    steps: list[StepView]
-    stuck: list[StuckView]
-    resolutions: list[ResolutionView]
 
 
 class RerunRun(Command):
@@ -171,16 +102,9 @@ def run_routes() -> Routes:
 
     @router.get("/runs/{run_id}", response_model=RunDetail, **needs(Permission.RUNS_READ))
     async def show(run_id: UUID, door: DoorDep) -> Response:
-        """Show a run and its steps, with what went in and came out."""
+        """Show a run and its steps, with what went in and came out. The reading is recorded."""
         async with door.work() as tx:
-            row = await run_by_id(run_id, tx)
-            if row is None:
-                raise RunNotFound
-            steps = [StepView.model_validate(dict(step)) for step in await steps_of(run_id, tx)]
-            stuck = [StuckView.model_validate(dict(cause)) for cause in await stuck_causes(run_id, tx)]
-            said = [ResolutionView.model_validate(dict(one)) for one in await resolutions_of(run_id, tx)]
-            view = RunView.model_validate(dict(row)).model_dump()
-            return await door.answer(tx, RunDetail(**view, steps=steps, stuck=stuck, resolutions=said))
+            return await door.answer(tx, await show_run(run_id, tx))
 
     return router
 

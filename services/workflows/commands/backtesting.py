@@ -8,17 +8,16 @@ Who comes back after another began tells nothing and writes nothing. Nothing is 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from libs.common.auth import Principal
-from libs.common.clock import monotonic
 from libs.common.logging import get_logger
 from libs.common.work import Tx, Work, json_text
 from services.workflows.commands.beforehand import given_at
+from services.workflows.commands.pacing import Pace
 from services.workflows.queries.backtests import real_results
 from services.workflows.queries.definitions import version_of
 from services.workflows.queries.history import Place, event_page, events_of_types
@@ -33,9 +32,7 @@ log = get_logger()
 PAGE = 200
 LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 3
-SLICE_SECONDS = 0.005
 RINGS_AT_ONCE = 50
-LONGEST_PAUSE_SECONDS = 0.1
 SYSTEM = Principal.system("backtests")
 BEGINNING = UUID(int=0)
 
@@ -142,22 +139,20 @@ class Backtests:
             return rows
 
     async def _replay(self, job: _Job, rows: list[Any]) -> None:
-        began = monotonic()
+        pace = Pace()
         for row in rows:
             while not job.backtest.until(row["recorded_at"], RINGS_AT_ONCE):
-                await give_way()
-                began = monotonic()
+                await pace.give_way()
             job.backtest.hear(row, job.results.get(row["event_id"], NO_RESULTS))
-            if monotonic() - began > SLICE_SECONDS:
-                await give_way()
-                began = monotonic()
+            await pace.keep()
         if rows:
             last = rows[-1]
             job.place, job.done = (last["recorded_at"], last["at"], last["event_id"]), job.done + len(rows)
 
     async def _finish(self, job: _Job) -> None:
+        pace = Pace()
         while not job.backtest.until(job.until, RINGS_AT_ONCE):
-            await give_way()
+            await pace.give_way()
         result = job.backtest.end()
         async with self._work.batch([job.practice_id], SYSTEM) as tx:
             if await tx.value(_PROGRESS, job.practice_id, job.id, job.done, job.attempt):
@@ -171,12 +166,3 @@ async def _end(
     if await tx.value(_LEAVE, practice_id, backtest_id):
         text = None if result is None else json_text(result)
         await tx.execute(_END, practice_id, backtest_id, status, text, error_code, done, tx.now)
-
-
-async def give_way() -> None:
-    """Let everybody else of this process go first; who has much to do is left alone for longer."""
-    began = monotonic()
-    await asyncio.sleep(0)
-    others = monotonic() - began
-    if others > SLICE_SECONDS / 5:
-        await asyncio.sleep(min(2 * others, LONGEST_PAUSE_SECONDS))

@@ -78,7 +78,7 @@ class RunShown(BaseModel):
 
 
 class BulkPreview(BaseModel):
-    """How many runs the verb fits now, and ten of them. Retry passes by those whose patient has another run, where enrolment lets nobody in twice."""
+    """How many runs the verb fits now, and ten of them. A job passes by those of suppressed patients, and rivals where one at a time is let in."""
 
     found: int
     first: list[RunShown]

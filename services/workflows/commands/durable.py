@@ -32,6 +32,9 @@ from services.workflows.rules.runs.states import Status, TimerFired
 
 _TAKEN = "DELETE FROM run_input WHERE practice_id = $1 AND run_id = $2 AND seq = $3"
 _ANSWERED = "DELETE FROM run_call WHERE practice_id = $1 AND run_id = $2"
+_PROGRESS = """
+INSERT INTO durable_progress VALUES ($1, $2) ON CONFLICT (practice_id) DO UPDATE SET answered_at = excluded.answered_at
+"""
 _RING = "DELETE FROM durable_timer WHERE practice_id = $1 AND run_id = $2 AND due_at <= $3 AND NOT held RETURNING step_id"
 _CAUSE = tuple(field.name for field in fields(Cause))
 
@@ -41,11 +44,14 @@ async def advance_run(key: Key, published: PublishedWorkflows, tx: Tx) -> Standi
     await one_at_a_time([key[0]], tx)
     found = await runs_to_move([key], tx)
     if key not in found:
+        await tx.execute(_ANSWERED, *key)
         return Standing(ended=True)
     if await is_suspended(key[0], tx):
+        await tx.execute(_ANSWERED, *key)
         await call([key], tx)  # heard again once the practice is active
         return Standing(ended=False)
     await take_up(key, published, tx)
+    await tx.execute(_PROGRESS, key[0], tx.now)
     (run,) = (await runs_to_move([key], tx)).values()
     if run["status"] != Status.RUNNING:
         return Standing(ended=True)

@@ -42,9 +42,10 @@ ON CONFLICT (practice_id, workflow_id, key) DO UPDATE SET run_id = excluded.run_
 _KNOWN = """
 SELECT t.*, EXISTS (SELECT FROM suppression s WHERE s.practice_id = t.practice_id AND s.patient_id = t.patient_id) AS suppressed, (
   SELECT count(*) FROM (
-    SELECT FROM run r WHERE r.practice_id = t.practice_id AND r.patient_id = t.patient_id AND r.workflow_id = t.workflow_id AND r.started_at > $4
-      AND r.trigger_type <> $5 LIMIT 50) r) AS times
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (practice_id, workflow_id, patient_id)
+    SELECT FROM run r WHERE r.practice_id = t.practice_id AND r.patient_id = t.patient_id AND r.workflow_id = t.workflow_id AND r.started_at > $5
+      AND r.trigger_type <> $6 LIMIT 50) r) AS times,
+  (SELECT started_at FROM run r WHERE r.practice_id = t.practice_id AND r.id = t.run_id) AS begun
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) AS t (practice_id, workflow_id, patient_id, run_id)
 """
 _NOBODY = """
 SELECT t.*, (SELECT count(*) FROM (
@@ -107,6 +108,8 @@ class Admissions:
     at_anchor: set[Triple] = field(default_factory=set)
     entered: list[tuple[Triple, UUID, datetime]] = field(default_factory=list)
     often: Counter[Triple] = field(default_factory=Counter)
+    begun: dict[UUID, datetime] = field(default_factory=dict)
+    """Of the runs that would start, those there are, and since when."""
 
     def refusal(self, candidate: Candidate, now: datetime) -> str | None:
         """Why the candidate may not go through now; None when it may."""
@@ -164,15 +167,17 @@ class Admissions:
             )
 
 
-async def admissions_for(candidates: list[Candidate], tx: Tx) -> Admissions:
-    """What decides about these candidates: at most five statements, each only when somebody's patient or policy asks."""
+async def admissions_for(candidates: list[Candidate], run_ids: list[UUID], tx: Tx) -> Admissions:
+    """What decides about these candidates, each with the run it would start: one statement, and up to four that policies or runs about nobody ask for."""
     found = Admissions()
-    wanted = sorted({c.with_(c.patient_id) for c in candidates if c.patient_id is not None})
-    if wanted:
-        for row in await tx.rows(_KNOWN, *([one[place] for one in wanted] for place in range(3)), tx.now - SPAN, _NO_LOOP):
+    if candidates:
+        wanted = [c.with_(c.patient_id) for c in candidates]
+        for row in await tx.rows(_KNOWN, *([one[place] for one in wanted] for place in range(3)), run_ids, tx.now - SPAN, _NO_LOOP):
             found.often[row["practice_id"], row["workflow_id"], row["patient_id"]] = row["times"]
             if row["suppressed"]:
                 found.suppressed.add((row["practice_id"], row["patient_id"]))
+            if row["begun"] is not None:
+                found.begun[row["run_id"]] = row["begun"]
     nobody = sorted({c.with_(None)[:2] for c in candidates if c.patient_id is None and c.counts})
     if nobody:
         ids = [practice for practice, _ in nobody], [workflow for _, workflow in nobody]

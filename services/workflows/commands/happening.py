@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -53,15 +55,19 @@ class Happening:
         """Whether it is one of many changes made at once, such as an import: it starts only what asks for such."""
         return bool(getattr(self.data, "bulk", False))
 
-    def ids(self) -> dict[str, Any]:
+    def ids(self) -> Mapping[str, Any]:
         """Whom it is about."""
-        return {name: id_in({name: getattr(self.data, name, None)}, name) for name in ("patient_id", "appointment_id")}
+        return self._ids
+
+    @cached_property
+    def _ids(self) -> Mapping[str, Any]:
+        return _ids_in(self.data)
 
 
 def run_row(happening: Happening, seen: Event, workflow: InForce, depth: int, rerun: int = 0) -> RunRow:
     """The run a happening starts, seen as the event ``seen``."""
     text = happening.text if seen is happening.data else seen.model_dump_json()
-    ids = {name: id_in({name: getattr(seen, name, None)}, name) for name in ("patient_id", "appointment_id")}
+    ids = happening.ids() if seen is happening.data else _ids_in(seen)
     return RunRow(
         practice_id=happening.practice_id, id=_run_id(happening, seen, workflow, rerun), workflow_id=workflow.workflow_id,
         workflow_name=workflow.name, version=workflow.version, trigger_event_id=happening.id, trigger_type=seen.type, event=text,
@@ -70,6 +76,10 @@ def run_row(happening: Happening, seen: Event, workflow: InForce, depth: int, re
         awaits=workflow.compiled is not None and bool(workflow.compiled.awaited), engine=workflow.engine,
         bulk=happening.bulk or happening.many,
     )  # fmt: skip
+
+
+def _ids_in(event: Event) -> Mapping[str, Any]:
+    return {name: id_in({name: getattr(event, name, None)}, name) for name in ("patient_id", "appointment_id")}
 
 
 def run_of_booking(workflow_id: UUID, appointment_id: UUID) -> UUID:

@@ -8,16 +8,18 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from libs.common.clock import monotonic
 from libs.common.command import Command
 from libs.common.errors import Conflict, Refused
 from libs.common.ids import derived_id
 from libs.common.work import Tx, json_text
-from libs.contracts.workflows import RunRequested
+from libs.contracts.workflows import PatientsPreviewed, RunRequested
 from services.workflows.commands.arrivals import bring_to_rest
 from services.workflows.commands.definitions import WorkflowNotFound
 from services.workflows.commands.filters import CONDITION, FilterUsed, Wanted, saved
 from services.workflows.commands.happening import Happening
 from services.workflows.commands.jobs import Chunk, JobView, open_job
+from services.workflows.commands.pacing import Pace
 from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.serial import one_at_a_time
 from services.workflows.commands.starting import Occasion, start_occasions
@@ -30,7 +32,8 @@ from services.workflows.rules.expressions.engines import Engine
 
 CHUNK = 100
 PREVIEWED = 20_000
-"""Patients a preview looks at; it says when there are more."""
+PREVIEW_SECONDS = 5.0
+"""Patients a preview looks at, and how long; it says when there are more."""
 
 SHOWN = 10
 MAX_VALUES = 20_000
@@ -183,7 +186,7 @@ async def manual_workflow(workflow_id: UUID, published: PublishedWorkflows, tx: 
 
 
 async def preview_filter(workflow_id: UUID, cmd: PreviewFilter, engine: Engine, tx: Tx) -> FilterPreview:
-    """Whom the filter would find now.
+    """Whom the filter would find now. That it was read is said in the same transaction.
 
     Raises ``WorkflowNotFound``, ``FilterInvalid``, ``SavedFilterUnknown``, ``SavedFilterNotYet``, ``SavedFilterChanged``.
     """
@@ -194,8 +197,9 @@ async def preview_filter(workflow_id: UUID, cmd: PreviewFilter, engine: Engine, 
     found, errors, looked_at = 0, 0, 0
     first: list[PatientShown] = []
     after: UUID | None = None
-    while looked_at < PREVIEWED:
-        rows = await patients_after(tx.practice_id, after, 1000, tx)
+    began, pace = monotonic(), Pace()
+    while looked_at < PREVIEWED and monotonic() - began < PREVIEW_SECONDS:
+        rows = await patients_after(tx.practice_id, after, 100, tx)
         if not rows:
             break
         after, looked_at = rows[-1]["id"], looked_at + len(rows)
@@ -206,6 +210,8 @@ async def preview_filter(workflow_id: UUID, cmd: PreviewFilter, engine: Engine, 
                 found += 1
                 if len(first) < SHOWN:
                     first.append(PatientShown.model_validate(dict(row)))
+            await pace.keep()
+    tx.emit(PatientsPreviewed(workflow_id=workflow_id, patient_ids=[one.id for one in first]))
     complete = looked_at >= await patient_count(tx.practice_id, tx)
     return FilterPreview(
         found=found, errors=errors, looked_at=looked_at, complete=complete, first=first, saved_filter=wanted.used
@@ -228,7 +234,12 @@ async def start_chunk(job: Mapping[str, Any], limit: int | None, tx: Tx, *, engi
     if limit == 0:
         return Chunk(rows[-1]["id"])
     wanted = Wanted.written(CONDITION.validate_python(job["wish"]["filter"]), engine)
-    found = [row["id"] for row in rows if wanted.compiled.verdict(row).is_true]
+    found: list[UUID] = []
+    pace = Pace()
+    for row in rows:
+        if wanted.compiled.verdict(row).is_true:
+            found.append(row["id"])
+        await pace.keep()
     happenings = [_for(patient_id, job, tx) for patient_id in found]
     changes = await start_occasions([Occasion(one, RunRequested.type, [workflow]) for one in happenings], happenings, tx)
     await bring_to_rest(changes, published, tx)

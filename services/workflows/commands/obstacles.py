@@ -10,7 +10,6 @@ from services.workflows.commands.happening import Happening, run_row
 from services.workflows.commands.history import STARTED_ALREADY
 from services.workflows.commands.published import InForce
 from services.workflows.queries.operations import pause_of
-from services.workflows.queries.runs import begun
 from services.workflows.rules.definitions.compiling import CompiledDefinition
 from services.workflows.rules.simulation.admitting import Admitting
 from services.workflows.rules.simulation.occurred import Occurred
@@ -28,6 +27,7 @@ async def obstacles(workflow_id: UUID, version: int | None, compiled: CompiledDe
     happening = Happening.own(tx.practice_id, trigger.id, trigger.event, tx.now, tx.cause)
     candidate = Candidate(happening, workflow, patient_id, appointment_id, key)
     run = run_row(happening, trigger.event, workflow, 0)
-    found = [STARTED_ALREADY] if await begun([run.key], tx) else []
-    found += (await admissions_for([candidate], tx)).refusals(candidate, tx.now)
+    admissions = await admissions_for([candidate], [run.id], tx)
+    found = [STARTED_ALREADY] if admissions.begun else []
+    found += admissions.refusals(candidate, tx.now)
     return [*found, PAUSED] if await pause_of(workflow_id, tx) else found

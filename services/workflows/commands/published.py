@@ -6,7 +6,7 @@ Which revision is in force is read in the same transaction that uses it: a run n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from uuid import UUID
 from libs.common.errors import Refused
 from libs.common.logging import get_logger
 from libs.common.work import Tx
-from services.workflows.queries.definitions import Version, frozen, published, revisions, state_of_practices, version_of
+from services.workflows.queries.definitions import Version, frozen, published, state_of_practices, version_of
 from services.workflows.queries.world import Key
 from services.workflows.rules.definitions.compiling import CompiledDefinition, compile_definition
 from services.workflows.rules.definitions.definition import Definition, EventTrigger
@@ -86,9 +86,8 @@ class PublishedWorkflows:
         """What evaluates them."""
         return self._engine
 
-    async def in_force(self, practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, Listening]:
-        """Per practice what is published as of this transaction."""
-        current = await revisions(practice_ids, tx)
+    async def in_force(self, current: Mapping[UUID, int], tx: Tx) -> dict[UUID, Listening]:
+        """Per practice what is published as of this transaction, which found its practices at these revisions, or since."""
         outdated = [practice for practice, number in current.items() if not self._knows(practice, number)]
         if outdated:
             await self._load(outdated, tx)

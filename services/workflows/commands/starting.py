@@ -18,8 +18,9 @@ from services.workflows.commands.published import InForce, PublishedWorkflows
 from services.workflows.commands.rows import RunRow
 from services.workflows.commands.world import World, world_of
 from services.workflows.commands.writes import Change, Writes
+from services.workflows.queries.current import Current, current_of
 from services.workflows.queries.decided import BULK, FILTERED
-from services.workflows.queries.runs import begun, depths_of
+from services.workflows.queries.runs import depths_of
 from services.workflows.rules.definitions.triggers import seen_as, started_by
 from services.workflows.rules.expressions.interface import FALSE, TRUE, Expressions
 from services.workflows.rules.expressions.templates import as_text
@@ -42,12 +43,23 @@ class Occasion:
     workflows: Sequence[InForce]
 
 
+@dataclass(frozen=True)
+class _Chance:
+    """A candidate, and the event as it sees it: itself, its data, the values of its expressions."""
+
+    candidate: Candidate
+    seen: Event
+    data: dict[str, Any]
+    values: Any
+    depth: int
+
+
 @dataclass
 class _Gathered:
     """What a batch comes to before anybody is let in. ``met``: see ``record``."""
 
     met: Mapping[UUID, int]
-    candidates: list[tuple[Candidate, Event, int, Any]] = field(default_factory=list)
+    chances: list[_Chance] = field(default_factory=list)
     rerun: int = 0
     decisions: dict[UUID, list[Decision]] = field(default_factory=lambda: defaultdict(list))
     writes: Writes = field(default_factory=Writes)
@@ -65,8 +77,9 @@ async def start_runs(happenings: list[Happening], published: PublishedWorkflows,
     stopped after ``MAX_CHAIN``: a failed run that says ``loop_stopped``. So does a workflow that a patient comes to more
     than ``OFTEN`` times in an hour, or that runs about nobody come to more than ``OFTEN_NOBODY`` times: a loop that goes round outside.
     """
-    in_force = await published.in_force({one.practice_id for one in happenings}, tx)
-    met = {practice_id: listening.revision for practice_id, listening in in_force.items()}
+    current = await current_of({one.practice_id for one in happenings}, tx)
+    in_force = await published.in_force(current.revisions, tx)
+    met = Current({practice_id: listening.revision for practice_id, listening in in_force.items()}, current.practices)
     occasions = [
         Occasion(one, trigger, workflows)
         for one in happenings
@@ -82,19 +95,23 @@ async def start_occasions(
     tx: Tx,
     rerun: int = 0,
     decided: Mapping[UUID, list[Decision]] | None = None,
-    met: Mapping[UUID, int] = NOTHING_MET,
+    met: Current | None = None,
 ) -> list[Change]:
-    """Start these, and remember all happenings with what was decided, here or (``decided``) before. ``met``: see ``record``."""
-    world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx)
+    """Start these, and remember all happenings with what was decided, here or (``decided``) before.
+
+    ``met``: the practices, when the happenings meet all that is in force in them.
+    """
+    world = await world_of([(one.practice_id, one.ids()) for one in happenings], tx, practices=met.practices if met is not None else None)
     depths = await _depths([occasion.happening for occasion in occasions], tx)
-    gathered = _Gathered(met, rerun=rerun)
+    revisions = met.revisions if met is not None else NOTHING_MET
+    gathered = _Gathered(revisions, rerun=rerun)
     gathered.decisions.update(decided or {})
     for occasion in occasions:
         world.require_patient(occasion.happening.practice_id, occasion.happening.ids())
         _consider_all(occasion, depths.get(occasion.happening.id, 0), world, gathered)
     await _let_in(gathered, world, tx)
     changes = await gathered.writes.flush(tx)
-    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx, met)
+    await record(happenings, gathered.decisions, {change.run.id for change in changes}, world, tx, revisions)
     return changes
 
 
@@ -143,36 +160,38 @@ def _consider_all(occasion: Occasion, depth: int, world: World, gathered: _Gathe
         if verdict.error is not None:
             _fail(happening, seen, workflow, f"condition_error:{verdict.error}", gathered, depth)
         elif verdict.value:
-            _take(happening, seen, workflow, values, gathered, depth)
+            key = _key(happening, seen, workflow, values, gathered, depth)
+            if key is not None:
+                patient_id, appointment_id = getattr(seen, "patient_id", None), getattr(seen, "appointment_id", None)
+                candidate = Candidate(happening, workflow, patient_id, appointment_id, key or None)
+                gathered.chances.append(_Chance(candidate, seen, data, values, depth))
         elif named:
             gathered.decide(happening, workflow, FILTERED)
 
 
-def _take(happening: Happening, seen: Event, workflow: InForce, values: Any, gathered: _Gathered, depth: int) -> None:
-    """A candidate, with the key its enrolment goes by."""
+def _key(happening: Happening, seen: Event, workflow: InForce, values: Any, gathered: _Gathered, depth: int) -> str | None:
+    """The key its enrolment goes by, empty for none; None when the key cannot be told: that is a failed run."""
     compiled = workflow.compiled
     assert compiled is not None
-    patient_id, appointment_id = getattr(seen, "patient_id", None), getattr(seen, "appointment_id", None)
-    key: str | None = None
     policy = compiled.definition.enrolment.policy if compiled.definition.enrolment else "every"
-    if policy == "once" and patient_id is not None:
-        key = str(patient_id)
-    if policy == "by_key":
-        assert compiled.key is not None
-        found = compiled.key.evaluate(values)
-        key = as_text(found.value) if found.error is None else None
-        if key is None:
-            _fail(happening, seen, workflow, f"key_error:{found.error or 'not_text'}", gathered, depth)
-            return
-        key = key or None
-    gathered.candidates.append((Candidate(happening, workflow, patient_id, appointment_id, key), seen, depth, values))
+    if policy == "once":
+        return str(getattr(seen, "patient_id", None) or "")
+    if policy != "by_key":
+        return ""
+    assert compiled.key is not None
+    found = compiled.key.evaluate(values)
+    key = as_text(found.value) if found.error is None else None
+    if key is None:
+        _fail(happening, seen, workflow, f"key_error:{found.error or 'not_text'}", gathered, depth)
+    return key
 
 
 async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
-    runs = [run_row(one.happening, seen, one.workflow, depth, gathered.rerun) for one, seen, depth, _ in gathered.candidates]
-    known = await begun([run.key for run in runs], tx)
-    admissions = await admissions_for([candidate for candidate, *_ in gathered.candidates], tx)
-    for run, (candidate, seen, depth, values) in zip(runs, gathered.candidates, strict=True):
+    candidates = [one.candidate for one in gathered.chances]
+    runs = [run_row(one.candidate.happening, one.seen, one.candidate.workflow, one.depth, gathered.rerun) for one in gathered.chances]
+    admissions = await admissions_for(candidates, [run.id for run in runs], tx)
+    known = admissions.begun
+    for run, one, candidate in zip(runs, gathered.chances, candidates, strict=True):
         happening, workflow = candidate.happening, candidate.workflow
         if run.id in known:  # by an earlier event about the same: nobody goes through a second time
             admissions.owns(candidate, run.id, known[run.id])
@@ -180,12 +199,12 @@ async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
             continue
         refusal = None if gathered.rerun else admissions.refusal(candidate, tx.now)
         if refusal == TOO_OFTEN and admissions.count(candidate) == candidate.often + 1:
-            _fail(happening, seen, workflow, LOOP_STOPPED, gathered, depth)  # seen once, as a run; what follows only in the history
+            _fail(happening, one.seen, workflow, LOOP_STOPPED, gathered, one.depth)  # seen once, as a run; what follows only in the history
             continue
         decision = Decision(workflow.workflow_id, workflow.version, refusal or "started")
         if refusal is None:
             assert workflow.compiled is not None
-            state, effects = _first_steps(run, workflow, world, seen, values, tx.now)
+            state, effects = _first_steps(run, workflow, world, one, tx.now)
             new = gathered.writes.start(Change(run, state, effects, happening.cause, workflow.compiled, unsaid=_unsaid(happening)))
             if new:
                 known[run.id] = tx.now
@@ -195,13 +214,14 @@ async def _let_in(gathered: _Gathered, world: World, tx: Tx) -> None:
     await admissions.flush(tx)
 
 
-def _first_steps(run: RunRow, workflow: InForce, world: World, seen: Event, values: Any, now: datetime) -> Moved:
+def _first_steps(run: RunRow, workflow: InForce, world: World, chance: _Chance, now: datetime) -> Moved:
     """As far as a run comes when it starts. One of the durable engine begins in its own time."""
     assert workflow.compiled is not None
     state = State(paused=workflow.paused)
     if run.engine == TEMPORAL:
         return state, []
-    return advance(workflow.compiled, state, Started(), world.around(workflow.compiled, run.practice_id, seen.model_dump(), values), now)
+    around = world.around(workflow.compiled, run.practice_id, chance.data, chance.values)
+    return advance(workflow.compiled, state, Started(), around, now)
 
 
 def _fail(happening: Happening, seen: Event, workflow: InForce, code: str, gathered: _Gathered, depth: int = 0) -> None:

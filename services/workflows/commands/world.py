@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,8 @@ from uuid import UUID
 
 from libs.common.errors import NotFound
 from libs.common.work import Tx
-from services.workflows.queries.world import Key, appointments, patients, practices
+from services.workflows.queries.world import Key, appointments, patients
+from services.workflows.queries.world import practices as practices_named
 from services.workflows.rules.definitions.compiling import AwaitedRule, CompiledDefinition
 from services.workflows.rules.expressions.context import values_for
 from services.workflows.rules.runs.states import Surroundings
@@ -58,17 +59,17 @@ class World:
         practice = self._practice(practice_id)
         return rule.expressions.bind(values_for(rule.fields, event, patient, appointment, practice, outputs, trigger, now=self.now))
 
-    def seen(self, practice_id: UUID, event: dict[str, Any]) -> dict[str, Any]:
+    def seen(self, practice_id: UUID, event: Mapping[str, Any]) -> dict[str, Any]:
         """What was known when the event was looked at: what its expressions saw besides the event."""
         patient, appointment = self._about(practice_id, event)
         return {"patient": patient, "appointment": appointment, "practice": self._practice(practice_id)}
 
-    def _about(self, practice_id: UUID, event: dict[str, Any]) -> tuple[Any, Any]:
+    def _about(self, practice_id: UUID, event: Mapping[str, Any]) -> tuple[Any, Any]:
         patient_id, appointment_id = id_in(event, "patient_id"), id_in(event, "appointment_id")
         patient = self.patients.get((practice_id, patient_id)) if patient_id else None
         return patient, self.appointments.get((practice_id, appointment_id)) if appointment_id else None
 
-    def require_patient(self, practice_id: UUID, event: dict[str, Any]) -> None:
+    def require_patient(self, practice_id: UUID, event: Mapping[str, Any]) -> None:
         """An event that names a patient waits for news of that patient: not yet is not the same as no. Raises ``PatientNotYet``."""
         patient_id = id_in(event, "patient_id")
         if patient_id is not None and (practice_id, patient_id) not in self.patients:
@@ -86,19 +87,26 @@ class World:
 EVERYTHING = frozenset({"patient", "appointment", "practice"})
 
 
-async def world_of(named: list[tuple[UUID, dict[str, Any]]], tx: Tx, of_interest: frozenset[str] = EVERYTHING) -> World:
-    """What the events name, as far as expressions look at it: at most three statements however many there are."""
+async def world_of(
+    named: Sequence[tuple[UUID, Mapping[str, Any]]],
+    tx: Tx,
+    of_interest: frozenset[str] = EVERYTHING,
+    practices: dict[UUID, dict[str, Any]] | None = None,
+) -> World:
+    """What the events name, as far as expressions look at it: at most three statements however many there are. ``practices``: read before."""
+    if practices is None:
+        practices = await practices_named({practice for practice, _ in named}, tx) if "practice" in of_interest else {}
     who = [(practice, patient) for practice, event in named if (patient := id_in(event, "patient_id"))]
     what = [(practice, appointment) for practice, event in named if (appointment := id_in(event, "appointment_id"))]
     return World(
         await patients(who, tx) if "patient" in of_interest else {},
         await appointments(what, tx) if "appointment" in of_interest else {},
-        await practices({practice for practice, _ in named}, tx) if "practice" in of_interest else {},
+        practices,
         tx.now,
     )
 
 
-def id_in(event: dict[str, Any], name: str) -> UUID | None:
+def id_in(event: Mapping[str, Any], name: str) -> UUID | None:
     """An id in an event's data, which may come parsed or as JSON."""
     value = event.get(name)
     return UUID(value) if isinstance(value, str) else value

@@ -13,12 +13,12 @@ from libs.common import metrics
 from libs.common.logging import get_logger
 from services.workflows.durable.activities import RunActivities
 from services.workflows.durable.workflow import RunWorkflow
-from services.workflows.rules.runs.orchestration import BULK_QUEUE, LIVE_QUEUE
+from services.workflows.rules.runs.orchestration import BULK_BOUND, BULK_QUEUE, LIVE_BOUND, LIVE_QUEUE
 
 log = get_logger()
 
-AT_ONCE = {LIVE_QUEUE: 8, BULK_QUEUE: 2}
-"""Runs brought on at the same time per process; many at once cannot take the others' connections."""
+IN_HAND = {LIVE_QUEUE: LIVE_BOUND.altogether, BULK_QUEUE: BULK_BOUND.altogether}
+"""Runs a process takes from Temporal at the same time: all that may be out, so that their practices take turns here."""
 AGAIN_SECONDS = 2.0
 FINISH = timedelta(seconds=10)
 
@@ -32,7 +32,7 @@ class RunWorkers:
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._running = [asyncio.create_task(self._for_ever(queue, at_once)) for queue, at_once in AT_ONCE.items()]
+        self._running = [asyncio.create_task(self._for_ever(queue, in_hand)) for queue, in_hand in IN_HAND.items()]
 
     async def stop(self) -> None:
         """Activities in hand are finished."""
@@ -40,12 +40,12 @@ class RunWorkers:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _for_ever(self, queue: str, at_once: int) -> None:
+    async def _for_ever(self, queue: str, in_hand: int) -> None:
         while True:
             try:
                 worker = Worker(
                     await self._connect(), task_queue=queue, workflows=[RunWorkflow], activities=[self._activities.advance],
-                    max_concurrent_local_activities=at_once, graceful_shutdown_timeout=FINISH,
+                    max_concurrent_local_activities=in_hand, max_concurrent_workflow_tasks=in_hand, graceful_shutdown_timeout=FINISH,
                 )  # fmt: skip
                 await worker.run()
             except Exception as error:  # whatever it is, runs wait for a worker: another one is made

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from services.workflows.rules.runs.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
@@ -19,8 +20,16 @@ with workflow.unsafe.imports_passed_through():
 MAX_ROUNDS = 50
 """Rounds before the history starts anew; Temporal may ask for it earlier."""
 ATTEMPT_SECONDS = 60
-RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
-"""For ever: what fails is our database or our code, and both come back."""
+ATTEMPTS = 8
+"""Attempts of one round, a second to a minute apart; then the history starts anew, for ever: our database and our code come back.
+
+Histories recorded without this bound replay: they hold what came of an attempt, not how many there may be.
+"""
+RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1), maximum_attempts=ATTEMPTS)
+RETRIED_AT_ONCE = timedelta(seconds=3)
+"""Until a next attempt that is further off the run rests on a timer of Temporal's: it takes no worker's place and writes no heartbeats."""
+REST_SECONDS = 60.0
+"""After the last attempt of a round, unless a word comes."""
 
 
 @workflow.defn(name=WORKFLOW)
@@ -39,9 +48,13 @@ class RunWorkflow:
     async def run(self, run: RunRef) -> None:
         for _ in range(MAX_ROUNDS):
             heard = self._words
-            standing = await workflow.execute_local_activity(
-                ADVANCE, run, result_type=Standing, start_to_close_timeout=timedelta(seconds=ATTEMPT_SECONDS), retry_policy=RETRIES
-            )
+            try:
+                standing = await self._advance(run)
+            except FailureError as error:
+                if is_cancelled_exception(error):
+                    raise
+                await self._until_told(heard, REST_SECONDS)
+                break
             if self._words == heard:
                 if standing.ended:
                     return
@@ -49,6 +62,13 @@ class RunWorkflow:
             if workflow.info().is_continue_as_new_suggested():
                 break
         workflow.continue_as_new(run)
+
+    async def _advance(self, run: RunRef) -> Standing:
+        standing: Standing = await workflow.execute_local_activity(
+            ADVANCE, run, result_type=Standing, start_to_close_timeout=timedelta(seconds=ATTEMPT_SECONDS), retry_policy=RETRIES,
+            local_retry_threshold=RETRIED_AT_ONCE,
+        )  # fmt: skip
+        return standing
 
     async def _until_told(self, heard: int, seconds: float | None) -> None:
         """A word, or the time. A timer that is early, or of a wait that is over, costs one look."""

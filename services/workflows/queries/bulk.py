@@ -17,7 +17,6 @@ FROM run r WHERE r.practice_id = $1 AND r.started_at <= $2
   AND CASE $3 WHEN 'running' THEN r.status = 'running' WHEN 'unpaused' THEN r.status = 'running' AND NOT r.paused
     WHEN 'paused' THEN r.status = 'running' AND r.paused AND NOT r.held
     WHEN 'failed' THEN r.status = 'failed' AND (r.failed_step IS NOT NULL OR (r.cursor > 0 AND r.cursor < {NEVER_BEGAN}))
-      AND NOT EXISTS (SELECT FROM suppression s WHERE s.practice_id = r.practice_id AND s.patient_id = r.patient_id)
     ELSE r.status <> 'running' AND NOT EXISTS (
       SELECT FROM run n WHERE n.practice_id = r.practice_id AND n.workflow_id = r.workflow_id AND n.trigger_event_id = r.trigger_event_id
         AND n.rerun > r.rerun) END

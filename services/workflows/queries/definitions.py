@@ -44,13 +44,6 @@ async def version_exists(workflow_id: UUID, version: int, tx: Tx) -> bool:
     return await tx.session.get(PublishedVersion, (tx.practice_id, workflow_id, version)) is not None
 
 
-async def revisions(practice_ids: Iterable[UUID], tx: Tx) -> dict[UUID, int]:
-    """Which state of its published workflows each practice has; 0 for one that never published."""
-    ids = list(practice_ids)
-    rows = await tx.rows("SELECT practice_id, number FROM revision WHERE practice_id = ANY($1::uuid[])", ids)
-    return dict.fromkeys(ids, 0) | {row["practice_id"]: row["number"] for row in rows}
-
-
 async def published(practice_ids: list[UUID], tx: Tx, workflow_id: UUID | None = None) -> list[asyncpg.Record]:
     """What is in force in these practices, or the one workflow."""
     return await tx.rows(

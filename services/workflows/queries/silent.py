@@ -141,11 +141,15 @@ async def kept_back(limit: int, tx: Tx) -> list[asyncpg.Record]:
 
 
 async def standing(since: datetime, limit: int, tx: Tx, among: list[UUID] | None = None) -> list[asyncpg.Record]:
-    """Runs that are not paused, nor their workflow, and wait for nothing: they stopped between two steps. ``among``: of these only."""
+    """Runs that are not paused, nor their workflow, wait for nothing and are not called: they stopped between two steps.
+
+    ``among``: of these only.
+    """
     return await tx.rows(
         """
-        SELECT * FROM run r WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2 AND NOT EXISTS (
-          SELECT FROM workflow w WHERE w.practice_id = r.practice_id AND w.id = r.workflow_id AND w.paused)
+        SELECT * FROM run r WHERE practice_id = $1 AND status = 'running' AND NOT waiting AND NOT paused AND started_at < $2
+          AND NOT EXISTS (SELECT FROM workflow w WHERE w.practice_id = r.practice_id AND w.id = r.workflow_id AND w.paused)
+          AND NOT EXISTS (SELECT FROM run_call c WHERE c.practice_id = r.practice_id AND c.run_id = r.id)
           AND ($4::uuid[] IS NULL OR id = ANY($4))
         ORDER BY id LIMIT $3
         """,
@@ -191,14 +195,18 @@ async def unanswered(asked: datetime, unknown: datetime, limit: int, tx: Tx) -> 
 
 
 async def unheard(called: datetime, limit: int, tx: Tx) -> list[asyncpg.Record]:
-    """Runs of the durable engine that were called before that moment, or whose timer was due before it, and that nobody has brought on."""
+    """Runs of the durable engine that were called before that moment, or whose timer was due before it, and that nobody has brought on.
+
+    Who waits its turn while others of the practice are brought on is not among them; who was told before that moment is.
+    """
     return await tx.rows(
         """
         SELECT r.id, r.workflow_id, r.workflow_name, r.version, min(u.since) AS since FROM (
-          SELECT run_id, called_at AS since FROM run_call WHERE practice_id = $1 AND called_at < $2
-          UNION ALL SELECT run_id, due_at FROM durable_timer WHERE practice_id = $1 AND due_at < $2 AND NOT held
+          SELECT run_id, called_at AS since, asked_first < $2 AS told FROM run_call WHERE practice_id = $1 AND called_at < $2
+          UNION ALL SELECT run_id, due_at, false FROM durable_timer WHERE practice_id = $1 AND due_at < $2 AND NOT held
         ) u JOIN run r ON r.practice_id = $1 AND r.id = u.run_id
-        WHERE r.status = 'running' AND NOT EXISTS (
+        WHERE r.status = 'running' AND (u.told OR NOT EXISTS (
+          SELECT FROM durable_progress d WHERE d.practice_id = $1 AND d.answered_at >= $2)) AND NOT EXISTS (
           SELECT FROM stuck k WHERE k.practice_id = $1 AND k.run_id = u.run_id AND k.code = 'engine_silent')
         GROUP BY r.practice_id, r.id ORDER BY since LIMIT $3
         """,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
+from temporalio.common import Priority
 from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
 
 from libs.common.secrets import SealBroken, SecretBox
 from libs.testing.fixtures import SECRETS_KEYS
-from services.workflows.adapters.temporal import ENCODING, RunsOnTemporal, SealedPayloads, Temporal, sealing
+from services.workflows.adapters.temporal import AT_ONCE, ENCODING, RunsOnTemporal, SealedPayloads, Temporal, sealing
 from services.workflows.rules.runs.orchestration import Called, RunRef
 from services.workflows.tests.engine.temporal import Skipping
 from services.workflows.tests.histories.scenes import ENDED, PRACTICE, Scene, Stage, for_
@@ -80,6 +83,19 @@ class TestSealing:
             assert b"ended" not in event.SerializeToString()
 
 
+class TestTakingTurns:
+    async def test_a_run_stands_in_the_line_of_its_practice(self, monkeypatch: pytest.MonkeyPatch, skipping_server: Skipping) -> None:
+        keys: list[str | None] = []
+
+        async def start(*_: Any, priority: Priority, **__: Any) -> None:
+            keys.append(priority.fairness_key)
+
+        monkeypatch.setattr(Client, "start_workflow", start)
+        called = [Called(practice, uuid4(), 1, bulk=False) for practice in (PRACTICE, UUID(int=7))]
+        assert await RunsOnTemporal(skipping_server.connect).look(called) == called
+        assert keys == [str(PRACTICE), str(UUID(int=7))]
+
+
 class TestBeingAway:
     async def test_tells_nobody_and_raises_nothing(self) -> None:
         calls = 0
@@ -93,3 +109,35 @@ class TestBeingAway:
         called = [Called(PRACTICE, uuid4(), number, bulk=False) for number in range(50)]
         assert await orchestrator.look(called) == []
         assert calls == 1  # nobody asks for each of them
+
+
+class TestTelling:
+    async def test_goes_on_to_the_others_when_one_is_refused(self, skipping_server: Skipping) -> None:
+        called = [Called(PRACTICE, UUID(int=300 + number, version=4), number, bulk=False) for number in range(2 * AT_ONCE)]
+        refused = called[3]
+
+        class Choosy(RunsOnTemporal):
+            async def _look(self, client: Client, one: Called) -> None:
+                if one == refused:
+                    message = "history size exceeds limit"
+                    raise RPCError(message, RPCStatusCode.INVALID_ARGUMENT, b"")
+                await super()._look(client, one)
+
+        told = await Choosy(skipping_server.connect).look(called)
+        assert told == [one for one in called if one != refused]
+
+    async def test_does_not_ask_for_all_the_others_when_nobody_answers_any(self) -> None:
+        asked: list[Called] = []
+
+        class Nobody(RunsOnTemporal):
+            async def _look(self, _: Client, one: Called) -> None:
+                asked.append(one)
+                message = "connection refused"
+                raise RPCError(message, RPCStatusCode.UNAVAILABLE, b"")
+
+        async def connected() -> Client:
+            return cast("Client", None)
+
+        called = [Called(PRACTICE, uuid4(), number, bulk=False) for number in range(3 * AT_ONCE)]
+        assert await Nobody(connected).look(called) == []
+        assert asked == called[:AT_ONCE]

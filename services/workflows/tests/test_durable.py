@@ -14,13 +14,14 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
-from services.workflows.durable.workflow import MAX_ROUNDS, RunWorkflow
+from services.workflows.durable.workflow import ATTEMPTS, MAX_ROUNDS, RunWorkflow
 from services.workflows.rules.runs.orchestration import ADVANCE, LOOK, WORKFLOW, RunRef, Standing
 from services.workflows.tests.engine.temporal import Skipping
 from services.workflows.tests.histories.scenes import RECORDED, SCENES, Scene, Stage
 
 HISTORIES = sorted(RECORDED.glob("*.json"))
 
+MOST_EVENTS = 100
 OF_TEMPORAL = {
     "seq", "attempt", "activity_id", "activity_type", "complete_time", "backoff", "original_schedule_time", "activation_index",
 }  # fmt: skip
@@ -91,6 +92,14 @@ class TestTheLoop:
         stage = Stage(skipping_server.environment)
         await stage.play(Scene([SCENES["an_action"].answers[1]], failing=2), 112)
         assert stage.rounds == 3
+
+    async def test_that_fails_for_long_starts_its_history_anew_and_goes_on(self, skipping_server: Skipping) -> None:
+        """However long our database is away, no history grows to Temporal's limit."""
+        stage = Stage(skipping_server.environment)
+        histories = await stage.play(SCENES["failing_for_long"], 113)
+        assert stage.rounds == 2 * ATTEMPTS + 2
+        assert len(histories) == 3
+        assert all(len(history.events) < MOST_EVENTS for history in histories)
 
 
 def _payloads(found: object) -> list[dict[str, object]]:

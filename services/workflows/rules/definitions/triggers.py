@@ -100,6 +100,8 @@ EXCLUDED: dict[type[Event], str] = {
     scheduling.AppointmentsViewed: _READ,
     scheduling.CallsViewed: _READ,
     workflows.ExplanationsViewed: _READ,
+    workflows.RunViewed: _READ,
+    workflows.PatientsPreviewed: _READ,
     access.DeniedByAudit: _REFUSAL,
     access.DeniedByNotifications: _REFUSAL,
     access.DeniedByPatients: _REFUSAL,

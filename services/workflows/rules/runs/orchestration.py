@@ -58,6 +58,24 @@ class Called:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """How many runs of one load class may be told and not have answered: of one practice, and altogether.
+
+    What is over it waits in our table, where practices take turns, not in a queue of the engine. A practice with none out may
+    always have one told.
+    """
+
+    of_one: int
+    altogether: int
+
+
+LIVE_BOUND = Bound(16, 200)
+BULK_BOUND = Bound(8, 80)
+PATIENCE = 4
+"""So many times as long an answer is waited for while others of the practice are answered."""
+
+
+@dataclass(frozen=True)
 class Orchestration:
     """Which engine new runs begin on, and a hint that somebody has been called. The hint may get lost."""
 

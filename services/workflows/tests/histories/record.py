@@ -6,6 +6,7 @@ Keep the old files beside the new ones for as long as runs of the old code may b
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 from temporalio.testing import WorkflowEnvironment
@@ -13,6 +14,9 @@ from temporalio.testing import WorkflowEnvironment
 from deploy.native.state import ROOT
 from deploy.native.temporal import skipping_server
 from services.workflows.tests.histories.scenes import RECORDED, SCENES, Stage
+
+_TRACES = re.compile(r'"stackTrace":\s*"(?:[^"\\]|\\.)*"')
+"""Paths of whatever machine it was recorded on."""
 
 
 async def main() -> None:
@@ -23,7 +27,7 @@ async def main() -> None:
         stage = Stage(environment)
         for number, (name, scene) in enumerate(SCENES.items(), 1):
             for part, history in enumerate(await stage.play(scene, number), 1):
-                (RECORDED / f"{name}.{part}.json").write_text(history.to_json() + "\n")
+                (RECORDED / f"{name}.{part}.json").write_text(_TRACES.sub('"stackTrace": ""', history.to_json()) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from libs.testing.probe import until_async
-from services.workflows.durable.workflow import MAX_ROUNDS, RunWorkflow
+from services.workflows.durable.workflow import ATTEMPTS, MAX_ROUNDS, RunWorkflow
 from services.workflows.rules.runs.orchestration import ADVANCE, LOOK, WORKFLOW, Called, RunRef, Standing
 
 RECORDED = Path(__file__).parent
@@ -43,6 +43,8 @@ SCENES = {
     "a_wait_and_an_action": Scene([for_(7200), WAITING, ENDED], words=[2]),
     "a_word_before_the_time": Scene([for_(7200), for_(3600), ENDED], words=[1]),
     "a_ring_too_early": Scene([for_(3600), for_(0.4), ENDED]),
+    "failing_for_a_while": Scene([ENDED], failing=5),
+    "failing_for_long": Scene([ENDED], failing=2 * ATTEMPTS + 1),
     "many_rounds": Scene([*[for_(60)] * (MAX_ROUNDS + 2), ENDED]),
 }
 
