@@ -13,12 +13,15 @@ from libs.common import metrics
 from libs.common.logging import get_logger
 from services.workflows.durable.activities import RunActivities
 from services.workflows.durable.workflow import RunWorkflow
-from services.workflows.rules.runs.orchestration import BULK_BOUND, BULK_QUEUE, LIVE_BOUND, LIVE_QUEUE
+from services.workflows.rules.runs.orchestration import BULK_QUEUE, LIVE_QUEUE
 
 log = get_logger()
 
-IN_HAND = {LIVE_QUEUE: LIVE_BOUND.altogether, BULK_QUEUE: BULK_BOUND.altogether}
-"""Runs a process takes from Temporal at the same time: all that may be out, so that their practices take turns here."""
+IN_HAND = {LIVE_QUEUE: 64, BULK_QUEUE: 16}
+"""Runs a process takes from Temporal at the same time: eight times what it works on, so that practices take turns here as well.
+
+More would cost the server: each that waits here says every eight seconds that it still does.
+"""
 AGAIN_SECONDS = 2.0
 FINISH = timedelta(seconds=10)
 
