@@ -22,7 +22,7 @@ from services.workflows.commands.published import PublishedWorkflows
 from services.workflows.commands.retrying import hold_tried, tries
 from services.workflows.commands.runs import RunHasEnded, RunNotFound, move_runs
 from services.workflows.commands.serial import one_at_a_time
-from services.workflows.queries.operations import active_pairs, suppressed_among
+from services.workflows.queries.operations import active_pairs, pause_of, suppressed_among
 from services.workflows.queries.runs import runs_for_change
 from services.workflows.queries.world import Key
 from services.workflows.rules.runs.orchestration import BUILTIN
@@ -34,6 +34,7 @@ WITH ours AS (UPDATE timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY
 UPDATE durable_timer SET held = $3 WHERE practice_id = $1 AND run_id = ANY($2::uuid[])
 """
 _OWN_PAUSE = "UPDATE run SET held = false WHERE practice_id = $1 AND id = ANY($2::uuid[])"
+_WITH_ITS_WORKFLOW = "UPDATE run SET held = true WHERE practice_id = $1 AND id = ANY($2::uuid[])"
 _WAITS_OVER = """
 UPDATE step SET status = 'cancelled', finished_at = $3
 WHERE practice_id = $1 AND run_id = ANY($2::uuid[]) AND status IN ('waiting', 'retrying')
@@ -101,7 +102,7 @@ async def pause_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None
 
 
 async def resume_run(run_id: UUID, published: PublishedWorkflows, tx: Tx) -> None:
-    """Go on. A time that passed meanwhile counts as past due. Repeating changes nothing.
+    """Go on. A time that passed meanwhile counts as past due. Repeating changes nothing. While its workflow is paused it is held with it.
 
     Raises ``RunNotFound``, ``RunHasEnded``, ``WorkflowIsPaused``.
     """
@@ -193,6 +194,8 @@ async def _at_rest(keys: list[Key], published: PublishedWorkflows, tx: Tx) -> Ma
 
 async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:
     """How many moved."""
+    if verb == "resume":
+        rows = await _without_held(rows, tx)
     if not rows:
         return 0
     ids = [key[1] for key in rows]
@@ -208,6 +211,15 @@ async def _do(verb: Verb, rows: Mapping[Key, Mapping[str, Any]], published: Publ
         await tx.execute(_HOLD, tx.practice_id, ids, True)
         await tx.execute(_OWN_PAUSE, tx.practice_id, ids)
     return moved
+
+
+async def _without_held(rows: Mapping[Key, Mapping[str, Any]], tx: Tx) -> Mapping[Key, Mapping[str, Any]]:
+    """Of runs that somebody had paused those whose workflow goes on; the others are held with theirs from here on."""
+    paused = {workflow for workflow in {row["workflow_id"] for row in rows.values()} if await pause_of(workflow, tx)}
+    held = [key[1] for key, row in rows.items() if row["workflow_id"] in paused]
+    if held:
+        await tx.execute(_WITH_ITS_WORKFLOW, tx.practice_id, held)
+    return {key: row for key, row in rows.items() if row["workflow_id"] not in paused}
 
 
 async def _end(event: Input, rows: Mapping[Key, Mapping[str, Any]], published: PublishedWorkflows, tx: Tx) -> int:

@@ -64,6 +64,19 @@ class PausedWorkflowsSuite:
         await engine.pass_time(timedelta())
         assert ([run.status for run in await engine.runs()], await engine.requests()) == (["completed"], [])
 
+    async def test_a_run_somebody_had_paused_and_resumes_meanwhile_goes_on_with_its_workflow(self, engine: EngineDriver) -> None:
+        workflow = await engine.publish(definition(send("first"), send("second")))
+        await several(engine, 1)
+        (run,) = await engine.runs()
+        await engine.pause(run.id)
+        await engine.answer((await engine.requests())[0], Outcome.SUCCEEDED)
+        assert await engine.pause_workflow(workflow) == 0
+        await engine.resume(run.id)
+        await engine.pass_time(HOURS)
+        assert [request.step_id for request in await engine.requests()] == ["first"]
+        await engine.resume_workflow(workflow)
+        assert [request.step_id for request in await engine.requests()] == ["first", "second"]
+
     @pytest.mark.parametrize("at_once", [1, 2])
     async def test_what_has_yet_to_be_marked_as_held_stands_still_as_well(
         self, engine: EngineDriver, monkeypatch: pytest.MonkeyPatch, at_once: int
