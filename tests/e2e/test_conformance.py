@@ -19,7 +19,18 @@ from libs.contracts.permissions import GRANTS, Role
 from libs.testing.stack import Stack
 from tests.e2e.booking import ONE_MAIL
 
+Schemas = dict[str, dict[str, Any]]
+
+
+def without_groups_in_groups(schemas: Schemas) -> None:
+    """What draws bad input from conditions that hold themselves comes to no end, and needs all memory. How deep they may go is other tests' matter."""
+    for name, schema in schemas.items():
+        for group in schema.get("properties", {}).values() if name.startswith(("AllOf", "AnyOf")) else ():
+            group["items"]["oneOf"] = [one for one in group["items"]["oneOf"] if "Block" in one["$ref"]]
+
+
 DOCUMENT: dict[str, Any] = json.loads((Path(__file__).resolve().parents[2] / "docs" / "openapi.json").read_text())
+without_groups_in_groups(DOCUMENT["components"]["schemas"])
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -34,6 +34,10 @@ class FilterNotFound(NotFound):
     """No such saved filter."""
 
 
+class SavedFilterUnknown(Refused):
+    """No such saved filter is known here, or it is somebody else's own."""
+
+
 class FilterNameTaken(Conflict):
     """There is a filter of this name already."""
 
@@ -139,7 +143,9 @@ async def remove_filter(filter_id: UUID, tx: Tx, *, if_version: int | None = Non
 
 async def show_filter(filter_id: UUID, tx: Tx) -> FilterView:
     """Raises ``FilterNotFound``."""
-    saved = await seen_filter(filter_id, tx)
+    saved = await filter_by_id(filter_id, tx)
+    if saved is None:
+        raise FilterNotFound
     tx.emit(PatientFiltersViewed(filter_ids=[saved.id]))
     return FilterView.of(saved)
 
@@ -152,11 +158,11 @@ async def list_filters(tx: Tx, *, after: tuple[str, ...] | None, limit: int) -> 
     return [FilterView.of(saved) for saved in found]
 
 
-async def seen_filter(filter_id: UUID, tx: Tx) -> SavedFilter:
-    """One the caller may use. Raises ``FilterNotFound``, for somebody else's private one as for none at all."""
+async def used_filter(filter_id: UUID, tx: Tx) -> SavedFilter:
+    """One the caller may use. Raises ``SavedFilterUnknown``, for somebody else's private one as for none at all."""
     saved = await filter_by_id(filter_id, tx)
     if saved is None:
-        raise FilterNotFound
+        raise SavedFilterUnknown(pointer="/saved_filter")
     return saved
 
 
@@ -195,7 +201,8 @@ def _check(condition: Blocks) -> None:
     """Every fault with its place and what may help; the author's words are not repeated."""
     found = faults(condition)
     if found:
-        raise ConditionInvalid(errors=[{**asdict(fault), "pointer": f"/condition{fault.pointer}"} for fault in found])
+        said = [{name: value for name, value in asdict(fault).items() if value is not None} for fault in found]
+        raise ConditionInvalid(errors=[fault | {"pointer": f"/condition{fault['pointer']}"} for fault in said])
 
 
 def _state(saved: SavedFilter) -> dict[str, Any]:

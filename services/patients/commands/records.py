@@ -12,7 +12,7 @@ from libs.common.command import Command, Line
 from libs.common.errors import NotFound, Refused, VersionMismatch
 from libs.common.work import Tx
 from libs.contracts.patients import PatientRecordViewed, PatientRegistered, PatientsListed, PatientUpdated
-from services.patients.commands.filters import seen_filter
+from services.patients.commands.filters import used_filter
 from services.patients.model import Patient
 from services.patients.queries.filters import found_by
 from services.patients.queries.records import patient_by_id, patients_by_name
@@ -123,9 +123,9 @@ async def show_patient(patient_id: UUID, tx: Tx) -> PatientView:
 async def list_patients(tx: Tx, *, after: tuple[str, ...] | None, limit: int, saved_filter: UUID | None = None) -> list[PatientView]:
     """One page and one more when there is more; that they were read is said in the same transaction.
 
-    With a ``saved_filter`` those it finds now. Raises ``FilterNotFound``.
+    With a ``saved_filter`` those it finds now. Raises ``SavedFilterUnknown``.
     """
-    only = found_by((await seen_filter(saved_filter, tx)).blocks) if saved_filter is not None else None
+    only = found_by((await used_filter(saved_filter, tx)).blocks) if saved_filter is not None else None
     patients = await patients_by_name(tx, after=after, limit=limit, only=only)
     if patients:
         tx.emit(PatientsListed(patient_ids=[patient.id for patient in patients[:limit]]))

@@ -234,9 +234,10 @@ class TestSee:
                     await client.get(f"{PATH}/{filter_id}", headers=headers),
                     await client.patch(f"{PATH}/{filter_id}", json={"name": "x"}, headers=headers),
                     await client.delete(f"{PATH}/{filter_id}", headers=headers),
-                    await client.get("/v1/patients", params={"saved_filter": filter_id}, headers=headers),
                 ]
                 assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "filter_not_found")}
+                listed = await client.get("/v1/patients", params={"saved_filter": filter_id}, headers=headers)
+                assert refusal(listed) == (422, "saved_filter_unknown", ["/saved_filter"])
         assert (await client.get(f"{PATH}/{hidden}", headers=as_user)).status_code == 200
 
     async def test_a_key_reads_the_shared_ones(self, client: Client, as_admin: Headers, practice: UUID, with_key: Any) -> None:
