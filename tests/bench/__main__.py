@@ -199,9 +199,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the sustained run")
     parser.add_argument("--only", choices=["outbox", "pipeline", "sustained", "runs", "fairness"], default=None)
+    parser.add_argument("--engine", choices=["builtin", "temporal"], default="builtin", help="which keeps new runs going")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} processors, Python {platform.python_version()}\n")
-    with running(traces=False) as system:
+    with running(traces=False, engine=options.engine) as system:
         memory(system)
         practices = [set_up(system.client, system.state, workflow=ONE_MAIL, reports=False) for _ in range(PRACTICES)]
         system.drained(within=120)
